@@ -1,0 +1,67 @@
+"""Types of fields that several messages share, and the keys that follow from them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+ID_PATTERN = r"^[A-Za-z0-9._:@+-]{1,128}$"
+"""An id has no slash, so that a key of ids joined by slashes is unambiguous."""
+
+MAX_NUMBER = 2**31 - 1
+"""Every number on the wire fits 32 bits."""
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def parse_timestamp(text: object) -> object:
+    """RFC 3339 with an offset → microseconds since 1970 UTC. Raises ValueError; what is finer is cut off."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        raise ValueError("must be a text like 2026-03-01T09:30:00Z, not a number")
+    if not isinstance(text, str):
+        raise ValueError("must be a text like 2026-03-01T09:30:00Z")
+    if not _RFC_3339.fullmatch(text):
+        raise ValueError("must be an RFC 3339 time with an offset, like 2026-03-01T09:30:00Z")
+    try:
+        return (datetime.fromisoformat(text.upper()) - _EPOCH) // _MICROSECOND
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"is not a time that exists: {error}") from None
+
+
+def format_timestamp(instant: int) -> str:
+    """Microseconds since 1970 UTC → RFC 3339 in UTC, with a fraction only where there is one."""
+    return (_EPOCH + instant * _MICROSECOND).isoformat().replace("+00:00", "Z")
+
+
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Version = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
+Minutes = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+ScheduledMinutes = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
+Percent = Annotated[int, Field(ge=0, le=100)]
+Timestamp = Annotated[
+    int,
+    BeforeValidator(parse_timestamp),
+    PlainSerializer(format_timestamp, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""Microseconds since 1970 UTC in Python; RFC 3339 with an offset on the wire."""
+
+
+class Message(BaseModel):
+    """Readers ignore fields that they do not know, and convert nothing: "5" is not 5."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+def record_key(tenant_id: str, learner_id: str, course_id: str) -> str:
+    """Kafka key of everything about a record."""
+    return f"{tenant_id}/{learner_id}/{course_id}"
+
+
+def course_key(tenant_id: str, course_id: str) -> str:
+    """Kafka key of a course definition."""
+    return f"{tenant_id}/{course_id}"

@@ -1,0 +1,102 @@
+"""Messages that Ratchet writes. Order by `sequence` within a record; a repeated `message_id` is the same message."""
+
+from typing import Literal
+from uuid import UUID, uuid5
+
+from pydantic import Field
+
+from contracts.fields import Id, Message, Percent, Text, Timestamp, record_key
+
+NAMESPACE = UUID("6a1f2c0e-5d0b-5b8e-9c55-0d6f2b7f4d11")
+"""Root of every id that Ratchet derives; changing it would change every id ever sent."""
+
+Status = Literal["completed", "incomplete"]
+Via = Literal["steps", "equivalency"]
+
+
+def message_id(key: str, sequence: int) -> str:
+    """Derived from record and sequence, so that deciding again gives the same id."""
+    return str(uuid5(NAMESPACE, f"message/{key}/{sequence}"))
+
+
+def certificate_id(key: str, attempt: int) -> str:
+    """Derived from record and attempt: a new attempt gives a new certificate, deciding again the same one."""
+    return str(uuid5(NAMESPACE, f"certificate/{key}/{attempt}"))
+
+
+class CompletionChange(Message):
+    """What every change carries."""
+
+    message_id: Id
+    tenant_id: Id
+    learner_id: Id
+    course_id: Id
+    attempt: int = Field(ge=1)
+    sequence: int = Field(ge=1)
+    """Rises by one per change of a record."""
+    rule_id: str
+    because: Text
+    caused_by: Id
+    """The message_id of the deciding fact or definition."""
+    changed_at: Timestamp
+    """When the deciding fact happened."""
+    decided_at: Timestamp
+
+    @property
+    def key(self) -> str:
+        return record_key(self.tenant_id, self.learner_id, self.course_id)
+
+
+class CourseStanding(Message):
+    """The course once the deciding fact has been decided."""
+
+    status: Status
+    completed_via: Via | None
+    evidence: Literal["held", "withdrawn"] | None
+
+
+class StepCompletionChanged(CompletionChange):
+    """A step's percent or completion changed."""
+
+    step_id: Id
+    step_kind: str
+    percent: Percent
+    previous_percent: Percent
+    complete: bool
+    previously_complete: bool
+    course: CourseStanding
+
+
+class CertificateAction(Message):
+    """What becomes of the certificate; `certificate_id` is null where there is nothing to do."""
+
+    action: Literal["issue", "revoke", "none"]
+    certificate_id: str | None
+
+
+class CourseCompletionChanged(CompletionChange):
+    """The course's status changed."""
+
+    status: Status
+    previous_status: Status
+    completed_via: Via | None
+    completed_at: Timestamp | None
+    certificate: CertificateAction
+
+
+class DeadLetterHeaders(Message):
+    """Headers that a dead letter carries besides the original ones; key and value are the original bytes."""
+
+    original_topic: str = Field(alias="kafka_dlt-original-topic")
+    original_partition: str = Field(alias="kafka_dlt-original-partition")
+    original_offset: str = Field(alias="kafka_dlt-original-offset")
+    original_timestamp: str = Field(alias="kafka_dlt-original-timestamp")
+    reason: Literal[
+        "invalid_json",
+        "invalid_message",
+        "changed_at_in_future",
+        "message_id_reused",
+        "invalid_definition",
+        "stale_definition",
+    ] = Field(alias="kafka_dlt-exception-fqcn")
+    explanation: str = Field(alias="kafka_dlt-exception-message")

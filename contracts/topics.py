@@ -1,0 +1,85 @@
+"""The topic catalogue. Names carry a configurable prefix; these are the names without one."""
+
+from typing import Literal, NamedTuple
+
+from contracts.fields import Message
+from contracts.inbound import (
+    AttendanceChanged,
+    CourseDefined,
+    EquivalencyGranted,
+    Reassigned,
+    ReevaluationRequested,
+    StepProgressChanged,
+)
+from contracts.outbound import CourseCompletionChanged, DeadLetterHeaders, StepCompletionChanged
+
+
+class Topic(NamedTuple):
+    """A topic is a piece of data: what it is called, what is in it, who writes it."""
+
+    name: str
+    direction: Literal["in", "out", "internal"]
+    key: str
+    model: type[Message] | None
+    summary: str
+
+    @property
+    def short(self) -> str:
+        """The name that people type: without domain and version."""
+        return self.name.split(".")[1]
+
+
+RECORD_KEY = "tenant_id/learner_id/course_id"
+COURSE_KEY = "tenant_id/course_id"
+
+ATTENDANCE_CHANGED = Topic(
+    "lms.attendance-changed.v1", "in", RECORD_KEY, AttendanceChanged, "A learner's attendance of an event was set."
+)
+STEP_PROGRESS_CHANGED = Topic(
+    "lms.step-progress-changed.v1", "in", RECORD_KEY, StepProgressChanged, "A learner's progress in a step was set."
+)
+EQUIVALENCY_GRANTED = Topic(
+    "lms.equivalency-granted.v1", "in", RECORD_KEY, EquivalencyGranted, "The course counts as completed by another."
+)
+REASSIGNED = Topic("lms.reassigned.v1", "in", RECORD_KEY, Reassigned, "The learner is to do the course again.")
+COURSE_DEFINED = Topic("lms.course-defined.v1", "in", COURSE_KEY, CourseDefined, "A course got a definition.")
+REEVALUATION_REQUESTED = Topic(
+    "completion.reevaluation-requested.v1",
+    "internal",
+    RECORD_KEY,
+    ReevaluationRequested,
+    "A record is to be decided again under the newest definition.",
+)
+REROUTED = Topic(
+    "completion.rerouted.v1",
+    "internal",
+    RECORD_KEY,
+    None,
+    "A message that was sent to another partition than its key's, forwarded to the right one as it was.",
+)
+STEP_COMPLETION_CHANGED = Topic(
+    "completion.step-completion-changed.v1",
+    "out",
+    RECORD_KEY,
+    StepCompletionChanged,
+    "A step's percent or completion changed.",
+)
+COURSE_COMPLETION_CHANGED = Topic(
+    "completion.course-completion-changed.v1",
+    "out",
+    RECORD_KEY,
+    CourseCompletionChanged,
+    "The course's completion, and with it perhaps the certificate, changed.",
+)
+DEAD_LETTER = Topic(
+    "completion.dead-letter.v1",
+    "out",
+    "as it was",
+    DeadLetterHeaders,
+    "A message that could not be used: key, value and headers as they were, and in further headers what is wrong.",
+)
+
+FACTS = (ATTENDANCE_CHANGED, STEP_PROGRESS_CHANGED, EQUIVALENCY_GRANTED, REASSIGNED)
+CONSUMED = (COURSE_DEFINED, *FACTS, REEVALUATION_REQUESTED, REROUTED)
+"""All that a worker reads. They have equally many partitions: partition p of each belongs to lane p."""
+TOPICS = (*CONSUMED, STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED, DEAD_LETTER)

@@ -1,0 +1,217 @@
+"""The values that are decided about: facts, course definitions, standings, changes, records.
+
+All are immutable: a mapping inside them is never written to once it is there, only copied. Instants are integers,
+microseconds since 1970-01-01T00:00:00 UTC; they compare exactly and survive storage unchanged.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+Instant = int
+FactKind = Literal["attendance", "progress", "equivalency", "reassigned"]
+Unit = Literal["minutes", "percent", "attended"]
+Via = Literal["steps", "equivalency"]
+Evidence = Literal["held", "withdrawn"]
+
+
+class Value(Struct, frozen=True, gc=False, array_like=True):
+    """What a fact says of a step: minutes, a percent, or attended (100) / not attended (0)."""
+
+    unit: Unit
+    amount: int
+
+
+class Fact(Struct, frozen=True, gc=False, array_like=True):
+    """One validated inbound message about one record (domain.md, Facts)."""
+
+    message_id: str
+    changed_at: Instant
+    kind: FactKind
+    step_id: str | None = None
+    session_id: str | None = None
+    value: Value | None = None
+    details: tuple[tuple[str, str], ...] = ()
+    """What does not decide anything but belongs to the story: source, upload_id, reassigned_by, …"""
+
+
+Order = tuple[Instant, str]
+
+
+def order(fact: Fact) -> Order:
+    """Facts count in the order of this key, not in the order of arrival (domain.md, Disorder)."""
+    return fact.changed_at, fact.message_id
+
+
+class StepDefinition(Struct, frozen=True, gc=False, array_like=True):
+    """One step of a course and what it takes to complete it."""
+
+    step_id: str
+    kind: str
+    required: bool = True
+    threshold_percent: int = 100
+    scheduled_minutes: int = 0
+    """Sum over the sessions that are not cancelled; 0 where nothing is scheduled."""
+    sessions: Mapping[str, int] = {}
+    """Scheduled minutes of each session that is not cancelled."""
+    cancelled: frozenset[str] = frozenset()
+
+
+class CourseDefinition(Struct, frozen=True, gc=False, array_like=True):
+    """One version of a course: in force from `effective_at` until the next version's."""
+
+    version: int
+    message_id: str
+    effective_at: Instant
+    steps: Mapping[str, StepDefinition]
+    awards_certificate: bool = True
+    certificate_on_equivalency: bool = False
+    required: tuple[str, ...] = ()
+    """The ids of the required steps; `timeline` fills it in."""
+
+
+Timeline = tuple[CourseDefinition, ...]
+"""The known versions of a course, oldest first; empty while it is not defined. The first covers all time before it."""
+
+
+def timeline(versions: Iterable[CourseDefinition]) -> Timeline:
+    """Order of versions is order of effect: none takes effect before the version it follows (domain.md, Disorder)."""
+    ordered: list[CourseDefinition] = []
+    for definition in sorted(versions, key=lambda definition: definition.version):
+        effective_at = max(definition.effective_at, ordered[-1].effective_at) if ordered else definition.effective_at
+        required = tuple(step_id for step_id, step in definition.steps.items() if step.required)
+        ordered.append(replace(definition, effective_at=effective_at, required=required))
+    return tuple(ordered)
+
+
+class Cause(Struct, frozen=True, gc=False, array_like=True):
+    """What set a step or a course: the fact (or definition), when it happened, and the row that decided."""
+
+    message_id: str
+    changed_at: Instant
+    rule_id: str
+
+
+class Step(Struct, frozen=True, gc=False, array_like=True):
+    """A step's completion, and the values it follows from."""
+
+    step_id: str
+    kind: str | None
+    """None while no definition has this step: its facts wait."""
+    percent: int
+    complete: bool
+    unresolved: bool
+    """Something said of this step cannot be decided under the definition in force; it waits for another one."""
+    base: Value | None
+    """The event-level value."""
+    sessions: Mapping[str, Value]
+    """Session values set after the event-level one."""
+    cause: Cause
+
+
+class Course(Struct, frozen=True, gc=False, array_like=True):
+    """The course completion of the current attempt. Incomplete when `completed_via` is None."""
+
+    completed_via: Via | None = None
+    completed_at: Instant | None = None
+    evidence: Evidence | None = None
+    cause: Cause | None = None
+
+    @property
+    def status(self) -> Literal["completed", "incomplete"]:
+        return "incomplete" if self.completed_via is None else "completed"
+
+
+class Certificate(Struct, frozen=True, gc=False, array_like=True):
+    """The newest certificate: its identity is the record's and the attempt's in which it was issued."""
+
+    attempt: int
+    status: Literal["issued", "revoked"]
+
+
+class Standing(Struct, frozen=True, gc=False, array_like=True):
+    """What has been decided: each step's completion, the course's, the certificate."""
+
+    steps: Mapping[str, Step] = {}
+    course: Course = Course()
+    certificate: Certificate | None = None
+
+
+class StepChange(Struct, frozen=True, gc=False, array_like=True, tag="step"):
+    """A step's percent or completion changed."""
+
+    step_id: str
+    step_kind: str
+    percent: int
+    previous_percent: int
+    complete: bool
+    previously_complete: bool
+    course: Course
+    """The course once the fact has been decided."""
+
+
+class CourseChange(Struct, frozen=True, gc=False, array_like=True, tag="course"):
+    """The course's status changed."""
+
+    completed_via: Via | None
+    completed_at: Instant | None
+    certificate_action: Literal["issue", "revoke", "none"]
+    certificate_attempt: int | None
+
+
+class Change(Struct, frozen=True, gc=False, array_like=True):
+    """Something decided that downstream must hear; numbered within its record."""
+
+    sequence: int
+    attempt: int
+    cause: Cause
+    decided_at: Instant
+    what: StepChange | CourseChange
+
+
+class Decision(Struct, frozen=True, gc=False, array_like=True):
+    """Why a change, or no change, followed from a fact or a definition."""
+
+    message_id: str
+    changed_at: Instant
+    decided_at: Instant
+    arrival: str
+    """Row of the arrival table: how the fact took its place among the known ones."""
+    step_id: str | None
+    step_before: Step | None
+    step_after: Step | None
+    course_before: Course
+    course_after: Course
+    course_rule: str | None
+    """Row of the course table that spoke last, None where none was asked."""
+    changes: tuple[Change, ...]
+
+
+class Record(Struct, frozen=True, gc=False):
+    """One learner's standing in one course, with the facts and decisions behind it."""
+
+    attempt: int = 1
+    standing: Standing = Standing()
+    facts: Mapping[str, Fact] = {}
+    """By message id, in the order in which they happened."""
+    latest: Order | None = None
+    """Order of the newest fact."""
+    reassigned: Order | None = None
+    """Order of the newest reassignment: where the current attempt starts."""
+    overridden: frozenset[str] = frozenset()
+    """Late facts that a later one already known had overridden when they came: they never count."""
+    definition_version: int = 0
+    """Version of the definition under which it was last decided; 0 before the first."""
+    sequence: int = 0
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def in_progress(self) -> bool:
+        """A newer definition may decide something here: the course is incomplete, or facts wait."""
+        return (
+            self.standing.course.completed_via is None
+            or self.definition_version == 0
+            or any(step.unresolved for step in self.standing.steps.values())
+        )

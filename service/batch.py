@@ -1,0 +1,198 @@
+"""What a batch of messages makes of the stored records and courses. Pure: no clock, no I/O.
+
+`sort_out` turns messages into work by record and by course; `decide_record` and `accept_definitions` do it; what cannot
+be used or stands in the wrong partition goes out again through `dead_letter` and `rerouted`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from contracts import headers
+from contracts.fields import format_timestamp
+from contracts.topics import DEAD_LETTER, REROUTED
+from rules.decide import MessageIdReused, decide, redecide
+from rules.values import Instant, Record, Timeline
+from service.ports import Offsets, Outbound, Pending, Received, StoredChange, StoredCourse, StoredDefinition, StoredRecord
+from service.translate import HeardDefinition, HeardFact, HeardRequest, Item, Misrouted, Unusable, stored_change
+
+Letter = tuple[Received, Unusable]
+"""A message for the dead letters."""
+
+
+class Work(NamedTuple):
+    """A batch, sorted out, each part in order of arrival."""
+
+    records: Mapping[str, Sequence[tuple[Received, HeardFact | HeardRequest]]]
+    definitions: Mapping[str, Sequence[tuple[Received, HeardDefinition]]]
+    misrouted: Sequence[tuple[Received, Misrouted]]
+    unusable: Sequence[Letter]
+
+    @property
+    def course_keys(self) -> set[str]:
+        """Every course that the batch is about."""
+        return {heard[0][1].course_key for heard in self.records.values()} | set(self.definitions)
+
+
+class Clock(NamedTuple):
+    """The instant of deciding, and from which instant on a `changed_at` is taken for a mistake."""
+
+    now: Instant
+    future: Instant
+
+
+def sort_out(batch: Iterable[tuple[Received, Item]]) -> Work:
+    """Group a translated batch by what it is about."""
+    records: dict[str, list[tuple[Received, HeardFact | HeardRequest]]] = defaultdict(list)
+    definitions: dict[str, list[tuple[Received, HeardDefinition]]] = defaultdict(list)
+    misrouted: list[tuple[Received, Misrouted]] = []
+    unusable: list[Letter] = []
+    for received, item in batch:
+        match item:
+            case HeardFact() | HeardRequest():
+                records[item.key].append((received, item))
+            case HeardDefinition():
+                definitions[item.key].append((received, item))
+            case Misrouted():
+                misrouted.append((received, item))
+            case Unusable():
+                unusable.append((received, item))
+    return Work(records, definitions, misrouted, unusable)
+
+
+def decide_record(
+    stored: StoredRecord,
+    heard: Iterable[tuple[Received, HeardFact | HeardRequest]],
+    timeline: Timeline,
+    clock: Clock,
+    committed: Offsets,
+) -> tuple[StoredRecord, list[Letter]]:
+    """Fold what was heard into a record. The same stored record comes back where nothing has changed.
+
+    Changes are kept with the position of their message; those below the committed offsets are out and are dropped.
+    """
+    record = stored.record
+    added: list[Pending] = []
+    letters: list[Letter] = []
+    for received, item in heard:
+        if isinstance(item, HeardRequest):
+            record, changes = redecide(record, timeline, clock.now)
+        else:
+            problem = _problem(record, item, clock)
+            if problem is not None:
+                letters.append((received, problem))
+                continue
+            try:
+                record, changes = decide(record, item.fact, timeline, clock.now)
+            except MessageIdReused:
+                letters.append((received, _reused(item.fact.message_id)))
+                continue
+        for change in changes:
+            going = stored_change(stored.key, change, item.traceparent)
+            added.append(Pending(received.topic, received.partition, received.offset, going))
+    if record is stored.record:
+        return stored, letters
+    kept = tuple(pending for pending in stored.pending if pending.offset >= committed.get(pending.topic, 0))
+    return StoredRecord(stored.key, stored.rev, record, (*kept, *added)), letters
+
+
+def _problem(record: Record, item: HeardFact, clock: Clock) -> Unusable | None:
+    """A fact already known is never from the future: another clock has let it pass."""
+    if item.fact.changed_at <= clock.future or item.fact.message_id in record.facts:
+        return None
+    return _from_the_future(item.fact.changed_at, clock)
+
+
+def _from_the_future(changed_at: Instant, clock: Clock) -> Unusable:
+    ahead_seconds = (changed_at - clock.now) // 1_000_000
+    return Unusable(
+        "changed_at_in_future",
+        f"changed_at: is {ahead_seconds} seconds ahead of the clock here; mend the sender's clock and send it again",
+    )
+
+
+def _reused(message_id: str) -> Unusable:
+    return Unusable(
+        "message_id_reused",
+        f"message_id: {message_id} is known with other content; send the new content under an id of its own",
+    )
+
+
+def accept_definitions(
+    course: StoredCourse,
+    heard: Iterable[tuple[Received, HeardDefinition]],
+    clock: Clock,
+) -> tuple[StoredCourse, list[Letter]]:
+    """Add versions to a course, the newest last. The same stored course comes back where nothing has changed."""
+    accepted = course
+    letters: list[Letter] = []
+    for received, item in heard:
+        definition = item.definition
+        known = {version.version: version for version in accepted.versions}
+        same = known.get(definition.version)
+        if same is not None and same.content == definition.content:
+            continue
+        newest = max(known, default=0)
+        if definition.version <= newest:
+            letters.append((received, _stale(definition, newest)))
+        elif definition.changed_at > clock.future:
+            letters.append((received, _from_the_future(definition.changed_at, clock)))
+        else:
+            accepted = replace(accepted, versions=(*accepted.versions, definition), sweeping=True)
+    return accepted, letters
+
+
+def _stale(definition: StoredDefinition, newest: int) -> Unusable:
+    return Unusable(
+        "stale_definition",
+        f"version: {definition.version} with this content is not newer than the known version {newest}; "
+        f"send it as version {newest + 1} or higher",
+    )
+
+
+def going_out(records: Iterable[StoredRecord], start: Offsets, end: Offsets) -> list[Outbound]:
+    """The changes that a batch publishes: those caused by its messages, each record's in order of their sequence."""
+    return [
+        outbound(record.key, pending.change)
+        for record in records
+        for pending in record.pending
+        if start.get(pending.topic, 0) <= pending.offset < end.get(pending.topic, 0)
+    ]
+
+
+def outbound(key: str, change: StoredChange) -> Outbound:
+    """A stored change as a Kafka record."""
+    return Outbound(
+        change.topic,
+        key.encode(),
+        change.value,
+        headers.cloud_event(
+            change.message_id, change.topic, format_timestamp(change.decided_at), change.traceparent
+        ),
+    )
+
+
+def dead_letter(received: Received, unusable: Unusable, prefix: str) -> Outbound:
+    """Key, value and headers as they were, byte for byte; in further headers where from and what is wrong."""
+    origin = headers.origin(received.headers) if received.topic == REROUTED.name else None
+    if origin is None:
+        position = prefix + received.topic, received.partition, received.offset, received.timestamp
+        origin = received.headers, *(str(part).encode() for part in position)
+    return Outbound(
+        DEAD_LETTER.name,
+        received.key,
+        received.value,
+        headers.dead_letter(*origin, unusable.reason, unusable.explanation),
+    )
+
+
+def rerouted(received: Received, misrouted: Misrouted, prefix: str) -> Outbound:
+    """The message as it was, bound for its key's partition. One that was rerouted before keeps its first origin."""
+    if received.topic == REROUTED.name:
+        return Outbound(REROUTED.name, received.key, received.value, received.headers, misrouted.partition)
+    provenance = headers.rerouted(
+        received.headers, prefix + received.topic, received.partition, received.offset, received.timestamp
+    )
+    return Outbound(REROUTED.name, received.key, received.value, provenance, misrouted.partition)

@@ -1,0 +1,198 @@
+"""The command `ratchet`. Exit status: 0 done, 1 the answer is no, 2 something must be mended first, 3 start it again."""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from contracts.fields import ID_PATTERN, record_key
+from rules.render import cells
+from rules.tables import SHIPPED, TableError, load
+from rules.tables import Table as DecisionTable
+from service import logs
+from service.errors import FixConfiguration, RestartProcess, WaitAndRetry
+from service.settings import Settings, load_settings
+
+app = typer.Typer(
+    name="ratchet",
+    help="Decides course completions from what the LMS reports, keeps the record, explains it, and tells what changed.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+topics_app = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
+rules_app = typer.Typer(help="Prints the decision tables; checks a candidate.", invoke_without_command=True)
+app.add_typer(topics_app, name="topics")
+app.add_typer(rules_app, name="rules")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Answer = TypeVar("Answer")
+NO, MEND, RESTART = 1, 2, 3
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Errors that a person can do something about, as one line and an exit status."""
+    try:
+        yield
+    except FixConfiguration as error:
+        typer.echo(f"ratchet: {error}", err=True)
+        raise typer.Exit(MEND) from None
+    except (RestartProcess, WaitAndRetry) as error:
+        typer.echo(f"ratchet: {error}", err=True)
+        raise typer.Exit(RESTART) from None
+
+
+def _run(work: Callable[[Settings], Coroutine[Any, Any, Answer]], logged: bool = False) -> Answer:
+    with _reported():
+        settings = load_settings()
+        if logged:
+            logs.configure(settings.log_level)
+        else:
+            logs.silence()
+        return asyncio.run(work(settings))
+
+
+@app.command(epilog="Example: RATCHET_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 ratchet serve")
+def serve() -> None:
+    """Run the worker until SIGTERM or SIGINT, with /livez, /readyz and /metrics on RATCHET_HTTP_PORT."""
+    from service.app import serve as run
+
+    _run(run, logged=True)
+
+
+@topics_app.command("create", epilog="Example: RATCHET_PARTITIONS=12 ratchet topics create")
+def topics_create(as_json: JsonOption = False) -> None:
+    """Create the topics that are missing, and check those that are there."""
+    from service.topics import create
+
+    states = _run(create)
+    if as_json:
+        typer.echo(json.dumps([state._asdict() for state in states]))
+        return
+    table = Table("topic", "partitions", "")
+    for state in states:
+        table.add_row(state.name, str(state.partitions), "created" if state.created else "was there")
+    _console().print(table)
+
+
+@app.command(epilog='Example: echo \'{"topic": "reassigned", "value": {…}}\' | ratchet simulate - --records')
+def simulate(
+    file: Annotated[str, typer.Argument(help="JSON Lines, one message a line; - for standard input.")],
+    records: Annotated[bool, typer.Option("--records", help="At the end, one line per record as it stands.")] = False,
+) -> None:
+    """Decide messages with the real rules and no servers; print what would go out as JSON Lines.
+
+    Each line of FILE is {"topic": "attendance-changed", "value": {…}}, in order of arrival. Topics: attendance-changed,
+    step-progress-changed, equivalency-granted, reassigned, course-defined. An optional "now" (RFC 3339) on a line sets
+    the clock for it.
+    """
+    from service.simulate import Simulation
+
+    try:
+        source = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115  # closed below
+    except OSError as error:
+        typer.echo(f"ratchet: {file}: {error.strerror}", err=True)
+        raise typer.Exit(MEND) from None
+    with source:
+        simulation = Simulation()
+        try:
+            for line in simulation.lines(source):
+                typer.echo(json.dumps(line))
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            typer.echo(f"ratchet: {file}: {error.strerror}", err=True)
+            raise typer.Exit(MEND) from None
+        if records:
+            for line in simulation.records():
+                typer.echo(json.dumps(line))
+
+
+@app.command(epilog="Example: ratchet explain acme l-1001 safety-101")
+def explain(
+    tenant: Annotated[str, typer.Argument(help="tenant_id")],
+    learner: Annotated[str, typer.Argument(help="learner_id")],
+    course: Annotated[str, typer.Argument(help="course_id")],
+    as_json: JsonOption = False,
+) -> None:
+    """Print a record's timeline: each fact, what it decided, by which rule, why, and what was announced."""
+    from service.app import prepared_store
+    from service.story import story_json, story_table
+
+    for name, value in (("TENANT", tenant), ("LEARNER", learner), ("COURSE", course)):
+        if not re.fullmatch(ID_PATTERN, value):
+            typer.echo(f"ratchet: {name}: {value!r} is not an id; ids match {ID_PATTERN}", err=True)
+            raise typer.Exit(MEND)
+    key = record_key(tenant, learner, course)
+
+    async def load_record(settings: Settings) -> Any:
+        store = await prepared_store(settings)
+        try:
+            return (await store.load_records([key])).get(key)
+        finally:
+            await store.close()
+
+    stored = _run(load_record)
+    if stored is None:
+        typer.echo(f"ratchet: no record {key}: nothing was ever reported about it", err=True)
+        raise typer.Exit(NO)
+    if as_json:
+        typer.echo(json.dumps(story_json(key, stored.record)))
+    else:
+        _console().print(story_table(key, stored.record))
+
+
+@rules_app.callback()
+def rules(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Print the decision tables, or check a candidate for one of them."""
+    if context.invoked_subcommand is not None:
+        return
+    if as_json:
+        typer.echo(json.dumps({table.name: [row._asdict() for row in table.rows] for table in SHIPPED}))
+        return
+    for table in (SHIPPED.course, SHIPPED.step, SHIPPED.arrival):
+        _console().print(_rules_table(table))
+
+
+@rules_app.command("check", epilog="Example: ratchet rules check course.yaml")
+def rules_check(file: Annotated[Path, typer.Argument(help="YAML, like rules/course.yaml.")]) -> None:
+    """Check a candidate table: complete, unambiguous, every name known."""
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        typer.echo(f"ratchet: {file}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}", err=True)
+        raise typer.Exit(MEND) from None
+    try:
+        table = load(text, str(file))
+    except TableError as error:
+        typer.echo(f"ratchet: {error}", err=True)
+        raise typer.Exit(NO) from None
+    typer.echo(f"{file}: table {table.name}: {len(table.rows)} rows meet all {len(table.lookup)} combinations, each one")
+
+
+def _rules_table(table: DecisionTable) -> Table:
+    head, *rows = cells(table)
+    shown = Table(title=f"{table.name} (hit policy: unique)", title_justify="left", show_lines=True)
+    for name in head:
+        shown.add_column(name, no_wrap=name == "rule")
+    for row in rows:
+        shown.add_row(*row)
+    return shown
+
+
+def _console() -> Console:
+    """As wide as the terminal; where there is none, wide enough that nothing is cut."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+if __name__ == "__main__":
+    app()

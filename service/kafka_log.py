@@ -1,0 +1,190 @@
+"""One lane's view of Kafka: aiokafka's consumer as FastStream runs it, and a transactional producer of its own.
+
+`transactional.id` is `<group>-<lane>`: aiokafka's offset commit in a transaction carries no group generation, so the
+id must follow the partition, not the process; taking it over fences whoever had it.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import IllegalStateError, InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from service.errors import LaneLost, WaitAndRetry
+from service.failpoint import reach
+from service.ports import Offsets, Outbound
+from service.translate import partition_of
+
+log = logging.getLogger(__name__)
+
+CALL_SECONDS = 30.0
+"""No call to Kafka takes longer: after that its outcome counts as unknown."""
+
+
+class KafkaLog:
+    """The Log of one lane (service.ports). Topics are named without the prefix on this side, with it on Kafka's."""
+
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        topics: Iterable[str],
+        lane: int,
+        group: str,
+        prefix: str,
+        producer_factory: Callable[[str], AIOKafkaProducer],
+        sender: AIOKafkaProducer,
+    ) -> None:
+        self._consumer = consumer
+        self._partitions = {topic: TopicPartition(prefix + topic, lane) for topic in topics}
+        self._lane = lane
+        self._group = group
+        self._prefix = prefix
+        self._producer_factory = producer_factory
+        self._producer: AIOKafkaProducer | None = None
+        self._sender = sender
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def fence(self) -> None:
+        await self.discard()
+        producer = self._producer_factory(f"{self._group}-{self._lane}")
+        self._producer = producer
+        try:
+            async with _kafka_answers("initialise the transactional producer"):
+                await producer.start()
+        except WaitAndRetry:
+            await self.discard()
+            raise
+
+    async def committed(self, fallback: Offsets) -> dict[str, int]:
+        async with _kafka_answers("read the committed offsets"):
+            found = await asyncio.gather(*(self._consumer.committed(tp) for tp in self._partitions.values()))
+        offsets = dict(zip(self._partitions, found, strict=True))
+        return {
+            topic: offset if offset is not None else fallback.get(topic) or await self.beginning(topic)
+            for topic, offset in offsets.items()
+        }
+
+    async def beginning(self, topic: str) -> int:
+        partition = self._partitions[topic]
+        async with _kafka_answers("read where a topic begins"):
+            return int((await self._consumer.beginning_offsets([partition]))[partition])
+
+    def open(self, start: Offsets) -> None:
+        try:
+            for topic, offset in start.items():
+                self._consumer.seek(self._partitions[topic], offset)
+            self._consumer.resume(*self._partitions.values())
+        except IllegalStateError:
+            raise LaneLost("the group has given the lane to another worker") from None
+
+    def pause(self) -> None:
+        if self.is_owned():
+            self._consumer.pause(*self._partitions.values())
+
+    def resume(self) -> None:
+        if self.is_owned():
+            self._consumer.resume(*self._partitions.values())
+
+    def is_owned(self) -> bool:
+        return self._consumer.assignment().issuperset(self._partitions.values())
+
+    async def unread(self) -> int:
+        """From the positions, not the committed offsets: what ends a transaction takes an offset but is no message."""
+        if not self.is_owned():
+            return 0
+        unread = 0
+        for partition in self._partitions.values():
+            highwater = self._consumer.highwater(partition)
+            if highwater is not None:
+                unread += max(0, highwater - await self._consumer.position(partition))
+        return unread
+
+    async def publish(self, messages: Sequence[Outbound], committed: Offsets) -> None:
+        producer = self._producer
+        assert producer is not None, "a lane fences before it publishes"
+        offsets = {self._partitions[topic]: offset for topic, offset in committed.items()}
+        try:
+            async with _kafka_answers("publish a batch"):
+                await producer.begin_transaction()
+                await self._send_all(producer, messages)
+                await producer.send_offsets_to_transaction(offsets, self._group)
+                reach("before_commit")
+                await producer.commit_transaction()
+        except (WaitAndRetry, LaneLost):
+            await self.discard()
+            raise
+
+    async def send(self, messages: Sequence[Outbound]) -> None:
+        async with _kafka_answers("send requests to re-evaluate"):
+            await self._send_all(self._sender, messages)
+
+    async def discard(self) -> None:
+        """Stopping flushes without a bound, so nothing waits for it: the successor's epoch makes it harmless."""
+        if self._producer is not None:
+            stopping = asyncio.create_task(_stop(self._producer))
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
+            self._producer = None
+
+    async def _send_all(self, producer: AIOKafkaProducer, messages: Sequence[Outbound]) -> None:
+        """Everything is acknowledged when this returns; messages of one key keep their order."""
+        by_partition: dict[TopicPartition, list[Outbound]] = defaultdict(list)
+        for topic in {message.topic for message in messages}:
+            await producer.partitions_for(self._prefix + topic)
+        for message in messages:
+            by_partition[await self._destination(producer, message)].append(message)
+        await asyncio.gather(*(_send_partition(producer, *item) for item in by_partition.items()))
+
+    async def _destination(self, producer: AIOKafkaProducer, message: Outbound) -> TopicPartition:
+        topic = self._prefix + message.topic
+        if message.partition is not None:
+            return TopicPartition(topic, message.partition)
+        partitions = len(await producer.partitions_for(topic))
+        if message.key is None:
+            return TopicPartition(topic, self._lane % partitions)
+        return TopicPartition(topic, partition_of(message.key, partitions))
+
+
+async def _send_partition(producer: AIOKafkaProducer, to: TopicPartition, messages: Sequence[Outbound]) -> None:
+    """aiokafka's batches rather than its `send`: a dead letter may have neither key nor value."""
+    delivered = []
+    batch = producer.create_batch()
+    for message in messages:
+        if not _append(batch, message):
+            delivered.append(await producer.send_batch(batch, to.topic, partition=to.partition))
+            reach("after_first_send")
+            batch = producer.create_batch()
+            assert _append(batch, message), "the first message always fits"
+    delivered.append(await producer.send_batch(batch, to.topic, partition=to.partition))
+    reach("after_first_send")
+    await asyncio.gather(*delivered)
+
+
+def _append(batch: BatchBuilder, message: Outbound) -> bool:
+    added = batch.append(key=message.key, value=message.value, timestamp=None, headers=list(message.headers))
+    return added is not None
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    try:
+        await producer.stop()
+    except KafkaError as error:
+        log.info("a discarded producer ended", extra={"error": repr(error)})
+
+
+@asynccontextmanager
+async def _kafka_answers(doing: str) -> AsyncIterator[None]:
+    """Bounds a call and turns Kafka's errors into ours. An unknown outcome is an error like any other."""
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            yield
+    except (ProducerFenced, InvalidProducerEpoch):
+        raise LaneLost("another worker has taken the lane's transactional id over") from None
+    except TimeoutError:
+        raise WaitAndRetry(f"Kafka did not {doing} within {CALL_SECONDS:.0f} s") from None
+    except (KafkaError, OSError) as error:
+        raise WaitAndRetry(f"Kafka could not {doing}: {error!r}") from None

@@ -1,0 +1,40 @@
+"""What operators watch, for Prometheus. Names are stable; labels have few values and never a learner's data."""
+
+from collections import Counter as Count
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from service.ports import Outbound, Received
+from service.translate import Unusable
+
+MESSAGES = Counter("ratchet_messages_total", "Messages read and stored, by topic.", ["topic"])
+PUBLISHED = Counter("ratchet_published_total", "Messages prepared for publication, by topic.", ["topic"])
+DEAD_LETTERS = Counter("ratchet_dead_letters_total", "Messages that could not be used, by reason code.", ["reason"])
+REROUTED = Counter("ratchet_rerouted_total", "Messages found in another partition than their key's.")
+STORE_MISSES = Counter("ratchet_store_misses_total", "Compare-and-set writes that missed and were decided again.")
+LANE_FAILURES = Counter("ratchet_lane_failures_total", "Times a lane stopped to wait, or was lost.", ["state"])
+LANES = Gauge("ratchet_lanes", "Lanes of this worker, by state.", ["state"])
+LAG_MESSAGES = Gauge("ratchet_lag_messages", "Messages read from Kafka's end but not committed, by lane.", ["lane"])
+STAGE_SECONDS = Histogram(
+    "ratchet_stage_seconds",
+    "Time a batch spends in each stage.",
+    ["stage"],
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+)
+
+
+def count_batch(
+    messages: Iterable[Received],
+    unusable: Iterable[tuple[Received, Unusable]],
+    misrouted: int,
+    outbound: Sequence[Outbound],
+) -> None:
+    """Count one prepared batch."""
+    for topic, number in Count(message.topic for message in messages).items():
+        MESSAGES.labels(topic).inc(number)
+    for topic, number in Count(message.topic for message in outbound).items():
+        PUBLISHED.labels(topic).inc(number)
+    for reason, number in Count(why.reason for _, why in unusable).items():
+        DEAD_LETTERS.labels(reason).inc(number)
+    REROUTED.inc(misrouted)

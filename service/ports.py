@@ -1,0 +1,168 @@
+"""What a lane needs of the world: a log (Kafka) and a store (MongoDB), and the values that cross these borders.
+
+Topics are named by the catalogue, without the configured prefix. An offset map has, for every topic of the lane, the
+offset of the next message; `start <= offset < end` are a batch's messages.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from contracts.headers import Headers
+from rules.values import Instant, Record
+
+Offsets = Mapping[str, int]
+
+
+class Received(Struct, frozen=True, gc=False):
+    """A Kafka record as it came."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    """Milliseconds since 1970, as the broker has it."""
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.key or b"") + len(self.value or b"")
+
+
+class Outbound(Struct, frozen=True, gc=False):
+    """A Kafka record to be sent. `partition` None: where the key belongs."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    partition: int | None = None
+
+
+class StoredChange(Struct, frozen=True, gc=False, array_like=True):
+    """A change as it goes out, byte for byte, so that it goes out the same however often it is tried."""
+
+    topic: str
+    message_id: str
+    decided_at: Instant
+    value: bytes
+    traceparent: bytes | None
+
+
+class Pending(Struct, frozen=True, gc=False, array_like=True):
+    """A change with the position of the message that caused it, kept until that position is committed."""
+
+    topic: str
+    partition: int
+    offset: int
+    change: StoredChange
+
+
+class StoredRecord(Struct, frozen=True, gc=False):
+    """A record with its revision (0: not stored yet) and what of it may still have to go out."""
+
+    key: str
+    rev: int
+    record: Record
+    pending: tuple[Pending, ...] = ()
+
+
+class StoredDefinition(Struct, frozen=True, gc=False, array_like=True):
+    """One version of a course as it was sent; `content` is its JSON without message_id and changed_at."""
+
+    version: int
+    message_id: str
+    changed_at: Instant
+    content: str
+
+
+class StoredCourse(Struct, frozen=True, gc=False):
+    """A course's versions, oldest first. `sweeping`: records in progress may still carry an older version."""
+
+    key: str
+    rev: int
+    lane: int
+    versions: tuple[StoredDefinition, ...] = ()
+    sweeping: bool = False
+
+
+class Lease(Struct, frozen=True, gc=False):
+    """A lane taken over: its epoch, the newest plan, and the offsets known as committed when that was written."""
+
+    epoch: int
+    plan: Offsets
+    committed: Offsets
+
+
+class Store(Protocol):
+    """Records, courses and lanes. Every method raises WaitAndRetry when the database is away.
+
+    What a method has written is durable (majority, journaled) when it returns; what it reads is majority-committed.
+    """
+
+    async def take_lane(self, lane: int) -> Lease:
+        """Raise the lane's epoch, so that earlier owners can plan no more."""
+
+    async def plan(self, lane: int, epoch: int, end: Offsets, committed: Offsets) -> None:
+        """Note how far the next batch reaches. Raises LaneLost when the epoch is not the lane's any more."""
+
+    async def load_records(self, keys: Iterable[str]) -> dict[str, StoredRecord]:
+        """Those that exist, by key."""
+
+    async def save_records(self, records: Sequence[StoredRecord]) -> bool:
+        """Compare-and-set each on its revision, then raise it. False: at least one missed, the others are stored."""
+
+    async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
+        """Those that exist, by key."""
+
+    async def save_course(self, course: StoredCourse) -> bool:
+        """Compare-and-set on the revision, then raise it. False: missed."""
+
+    async def newest_versions(self, keys: Iterable[str]) -> dict[str, tuple[int, Instant]]:
+        """The newest version, and its changed_at, of those that exist, by key."""
+
+    async def courses_to_sweep(self, lane: int) -> list[StoredCourse]:
+        """Courses of the lane whose records in progress may still carry an older version."""
+
+    async def records_behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
+        """Keys, in order and greater than `after`, of the course's records in progress under an older version."""
+
+
+class Log(Protocol):
+    """One lane's view of Kafka. The asynchronous methods raise WaitAndRetry, `publish` also LaneLost."""
+
+    async def fence(self) -> None:
+        """Start a new transactional producer: an earlier owner can publish no more, its open transaction is ended."""
+
+    async def committed(self, fallback: Offsets) -> dict[str, int]:
+        """The group's committed offsets; where there is none, the fallback's; without that, the topic's beginning."""
+
+    def open(self, start: Offsets) -> None:
+        """Hand over messages from these offsets on."""
+
+    def pause(self) -> None:
+        """Hand over nothing more for now."""
+
+    def resume(self) -> None:
+        """Hand over messages again, going on where it paused."""
+
+    def is_owned(self) -> bool:
+        """Whether the group still gives this lane to this worker."""
+
+    async def beginning(self, topic: str) -> int:
+        """The first offset that the topic still has: what was before it has been deleted and never comes."""
+
+    async def unread(self) -> int:
+        """Messages known to be in the lane's topics that have not been handed over yet."""
+
+    async def publish(self, messages: Sequence[Outbound], committed: Offsets) -> None:
+        """Messages and offsets in one transaction, every send awaited before the commit."""
+
+    async def send(self, messages: Sequence[Outbound]) -> None:
+        """At least once, outside any transaction: for requests to re-evaluate."""
+
+    async def discard(self) -> None:
+        """Give the producer up, whatever state it is in."""

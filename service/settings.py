@@ -1,0 +1,173 @@
+"""Settings from the environment, prefix RATCHET_, with documented defaults. README's table is made from this class."""
+
+import os
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import FixConfiguration
+from service.lane import Limits
+
+PREFIX = "RATCHET_"
+SECRETS_DIR = "RATCHET_SECRETS_DIR"
+NOT_SETTINGS = ("RATCHET_SECRETS_DIR", "RATCHET_FAILPOINT", "RATCHET_TEST_")
+"""Names, or beginnings of names, with the prefix that are read elsewhere."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,200}$")]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """Every setting of the service."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+
+    kafka_bootstrap_servers: str = Field("localhost:9092", description="Addresses of Kafka brokers, with commas between")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to Kafka; `SASL_PLAINTEXT` only with `kafka_allow_sasl_without_tls`"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How to log in to Kafka where the protocol is SASL"
+    )
+    kafka_sasl_username: str | None = Field(None, description="Kafka user")
+    kafka_sasl_password: SecretStr | None = Field(None, description="Kafka password")
+    kafka_allow_sasl_without_tls: bool = Field(
+        False, description="Allow the password to cross the network in the open"
+    )
+    kafka_ca_file: Path | None = Field(None, description="Authorities (PEM) to trust for Kafka, else the system's")
+    kafka_certificate_file: Path | None = Field(None, description="Client certificate (PEM) for Kafka")
+    kafka_key_file: Path | None = Field(None, description="Key (PEM) of the client certificate for Kafka")
+    kafka_check_crcs: bool = Field(True, description="Verify checksums of what is read; off only for mock brokers")
+    kafka_session_timeout_seconds: Annotated[int, Field(ge=6, le=1800)] = Field(
+        30, description="After this long without a sign of life a worker's lanes go to the others"
+    )
+    mongodb_uri: SecretStr = Field(
+        SecretStr("mongodb://localhost:27017/?replicaSet=rs0"), description="Where MongoDB is; a replica set"
+    )
+    mongodb_database: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,63}$")] = Field(
+        "ratchet", description="Name of the database"
+    )
+    mongodb_tls: bool = Field(False, description="Talk TLS to MongoDB")
+    mongodb_ca_file: Path | None = Field(None, description="Authorities (PEM) to trust for MongoDB, else the system's")
+    mongodb_certificate_key_file: Path | None = Field(
+        None, description="Client certificate with its key (PEM) for MongoDB"
+    )
+    group: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = Field(
+        "ratchet", description="Kafka consumer group, and beginning of the transactional ids"
+    )
+    topic_prefix: Name = Field("", description="Put before every topic's name")
+    partitions: Annotated[int, Field(ge=1, le=10000)] = Field(
+        12, description="Partitions of topics that `ratchet topics create` creates"
+    )
+    replication_factor: Annotated[int, Field(ge=-1, le=32767)] = Field(
+        -1, description="Copies of topics that `ratchet topics create` creates; -1: the broker's default"
+    )
+    batch_messages: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        2000, description="Messages that a lane takes together, at most"
+    )
+    batch_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = Field(
+        4 * 1024 * 1024, description="Bytes of messages that a lane takes together, about"
+    )
+    new_facts_per_record: Annotated[int, Field(ge=1, le=2000)] = Field(
+        200, description="Messages about one record that a lane takes together, at most"
+    )
+    future_tolerance_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
+        300, description="A `changed_at` further ahead than this goes to the dead letters"
+    )
+    stall_seconds: Annotated[int, Field(ge=10, le=86_400)] = Field(
+        120, description="A lane that has lag and does nothing for this long ends the process with status 3"
+    )
+    start_seconds: Annotated[int, Field(ge=1, le=600)] = Field(
+        30, description="Broker and database must answer within this time at the start"
+    )
+    shutdown_seconds: Annotated[int, Field(ge=1, le=600)] = Field(
+        10, description="Time for the batches in hand when the process is asked to stop"
+    )
+    http_host: str = Field("127.0.0.1", description="Where `/livez`, `/readyz` and `/metrics` listen")
+    http_port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Their port; 0: a free one, see the log")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged")
+
+    @model_validator(mode="after")
+    def _secure(self) -> Self:
+        sasl = self.kafka_security_protocol.startswith("SASL")
+        if sasl and not (self.kafka_sasl_username and self.kafka_sasl_password):
+            raise ValueError("kafka_security_protocol is SASL: set kafka_sasl_username and kafka_sasl_password")
+        if not sasl and (self.kafka_sasl_username or self.kafka_sasl_password):
+            raise ValueError("kafka_sasl_username and kafka_sasl_password need kafka_security_protocol=SASL_SSL")
+        if self.kafka_security_protocol == "SASL_PLAINTEXT" and not self.kafka_allow_sasl_without_tls:
+            raise ValueError(
+                "kafka_security_protocol SASL_PLAINTEXT sends the password in the open: use SASL_SSL, "
+                "or set kafka_allow_sasl_without_tls=true"
+            )
+        return self
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            batch_messages=self.batch_messages,
+            batch_bytes=self.batch_bytes,
+            new_facts_per_record=self.new_facts_per_record,
+            future_tolerance_seconds=self.future_tolerance_seconds,
+        )
+
+    def kafka_options(self) -> dict[str, Any]:
+        """Connection options of aiokafka's clients."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.kafka_bootstrap_servers.split(","),
+            "security_protocol": self.kafka_security_protocol,
+        }
+        if self.kafka_sasl_password is not None:
+            options |= {
+                "sasl_mechanism": self.kafka_sasl_mechanism,
+                "sasl_plain_username": self.kafka_sasl_username,
+                "sasl_plain_password": self.kafka_sasl_password.get_secret_value(),
+            }
+        if self.kafka_security_protocol.endswith("SSL"):
+            options["ssl_context"] = self._ssl_context()
+        return options
+
+    def _ssl_context(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self.kafka_ca_file)
+            if self.kafka_certificate_file is not None:
+                context.load_cert_chain(self.kafka_certificate_file, self.kafka_key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise FixConfiguration(
+                f"RATCHET_KAFKA_CA_FILE, RATCHET_KAFKA_CERTIFICATE_FILE, RATCHET_KAFKA_KEY_FILE: {error}"
+            ) from None
+        return context
+
+    def mongodb_options(self) -> Mapping[str, Any]:
+        """TLS options of the MongoDB client."""
+        options: dict[str, Any] = {"tls": True} if self.mongodb_tls else {}
+        if self.mongodb_ca_file is not None:
+            options["tlsCAFile"] = str(self.mongodb_ca_file)
+        if self.mongodb_certificate_key_file is not None:
+            options["tlsCertificateKeyFile"] = str(self.mongodb_certificate_key_file)
+        return options
+
+
+def load_settings() -> Settings:
+    """From the environment, and from files in RATCHET_SECRETS_DIR. Raises FixConfiguration naming each variable."""
+    known = {(PREFIX + name).upper() for name in Settings.model_fields}
+    unknown = sorted(
+        name for name in os.environ if name.startswith(PREFIX) and name not in known and not name.startswith(NOT_SETTINGS)
+    )
+    if unknown:
+        raise FixConfiguration(f"{', '.join(unknown)}: no such setting; `ratchet settings` lists those there are")
+    directory = os.environ.get(SECRETS_DIR)
+    if directory is not None and not Path(directory).is_dir():
+        raise FixConfiguration(f"{SECRETS_DIR}: {directory} is not a directory")
+    try:
+        return Settings(_secrets_dir=directory)
+    except ValidationError as error:
+        raise FixConfiguration("; ".join(_spell(problem) for problem in error.errors(include_url=False))) from None
+
+
+def _spell(problem: Any) -> str:
+    where = "".join(f"{PREFIX}{str(part).upper()}" for part in problem["loc"][:1]) or "settings"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"

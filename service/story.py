@@ -1,0 +1,138 @@
+"""A record's story, for people and for programs: what `ratchet explain` prints."""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from contracts.fields import format_timestamp
+from contracts.outbound import certificate_id
+from rules.explain import Told, explain
+from rules.values import Change, Course, Fact, Record, Step, StepChange
+from service.simulate import state
+
+
+def story_json(key: str, record: Record) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "record": key,
+        "state": state(key, record),
+        "timeline": [_told_json(key, told) for told in explain(record)],
+    }
+
+
+def _told_json(key: str, told: Told) -> dict[str, Any]:
+    return {
+        "changed_at": format_timestamp(told.changed_at),
+        "message_id": told.message_id,
+        "what": _what(told),
+        "decided_at": None if told.decided_at is None else format_timestamp(told.decided_at),
+        "rules": [{"rule_id": reason.rule_id, "because": reason.because} for reason in told.reasons],
+        "before": {"step": _step_json(told.step_before), "course": _course_json(told.course_before)},
+        "after": {"step": _step_json(told.step_after), "course": _course_json(told.course_after)},
+        "announced": [_change_json(key, change) for change in told.announced],
+    }
+
+
+def _step_json(step: Step | None) -> dict[str, Any] | None:
+    if step is None:
+        return None
+    return {
+        "step_id": step.step_id,
+        "percent": step.percent,
+        "complete": step.complete,
+        "unresolved": step.unresolved,
+    }
+
+
+def _course_json(course: Course | None) -> dict[str, Any] | None:
+    if course is None:
+        return None
+    return {"status": course.status, "completed_via": course.completed_via, "evidence": course.evidence}
+
+
+def _change_json(key: str, change: Change) -> dict[str, Any]:
+    common = {"sequence": change.sequence, "attempt": change.attempt, "rule_id": change.cause.rule_id}
+    what = change.what
+    if isinstance(what, StepChange):
+        return common | {
+            "step_id": what.step_id,
+            "percent": what.percent,
+            "previous_percent": what.previous_percent,
+            "complete": what.complete,
+            "previously_complete": what.previously_complete,
+        }
+    attempt = what.certificate_attempt
+    return common | {
+        "status": "incomplete" if what.completed_via is None else "completed",
+        "completed_via": what.completed_via,
+        "certificate": {
+            "action": what.certificate_action,
+            "certificate_id": None if attempt is None else certificate_id(key, attempt),
+        },
+    }
+
+
+def story_table(key: str, record: Record) -> RenderableType:
+    """For people: how the record stands, then its timeline."""
+    course, certificate = record.standing.course, record.standing.certificate
+    lines = [f"Record {key}, attempt {record.attempt}", f"Course: {_course(course)}"]
+    if certificate is not None:
+        lines.append(f"Certificate: {certificate.status}, {certificate_id(key, certificate.attempt)}")
+    lines += [f"Step {_step(step)}" for step in record.standing.steps.values()]
+    table = Table("When", "What happened", "Why", "Announced", title="Timeline", show_lines=True, title_justify="left")
+    for told in explain(record):
+        why = "\n".join(f"{reason.because} ({reason.rule_id})" for reason in told.reasons) or "(no longer kept)"
+        announced = "\n".join(_change(change) for change in told.announced) or "nothing"
+        table.add_row(
+            Text(format_timestamp(told.changed_at)),
+            Text(f"{_what(told)}\n{told.message_id}"),
+            Text(why),
+            Text(announced),
+        )
+    return Group(Text("\n".join(lines)), table)
+
+
+def _step(step: Step) -> str:
+    if step.kind is None:
+        return f"{step.step_id}: waits for a course definition that has it"
+    complete = "complete" if step.complete else "incomplete"
+    return f"{step.step_id}: {step.percent} %, {complete}{', something waits to be decided' if step.unresolved else ''}"
+
+
+def _course(course: Course) -> str:
+    if course.completed_via is None or course.completed_at is None:
+        return "incomplete"
+    evidence = "" if course.evidence is None else f", evidence {course.evidence}"
+    return f"completed via {course.completed_via} at {format_timestamp(course.completed_at)}{evidence}"
+
+
+def _what(told: Told) -> str:
+    if told.fact is None:
+        return "the course has a new definition"
+    fact = told.fact
+    details = ", ".join(f"{name} {value}" for name, value in fact.details)
+    return f"{_fact(fact)}{f' ({details})' if details else ''}"
+
+
+def _fact(fact: Fact) -> str:
+    value = fact.value
+    if value is None:
+        return "equivalency granted" if fact.kind == "equivalency" else "reassigned"
+    session = "" if fact.session_id is None else f", session {fact.session_id}"
+    if value.unit == "attended":
+        said = "attended" if value.amount else "not attended"
+    else:
+        said = f"{value.amount} {'minutes' if value.unit == 'minutes' else '%'}"
+    return f"{fact.kind} of {fact.step_id}{session}: {said}"
+
+
+def _change(change: Change) -> str:
+    what = change.what
+    if isinstance(what, StepChange):
+        became = "" if what.complete == what.previously_complete else ", complete" if what.complete else ", incomplete"
+        return f"#{change.sequence} step {what.step_id}: {what.previous_percent} → {what.percent} %{became}"
+    status = "incomplete" if what.completed_via is None else f"completed via {what.completed_via}"
+    action = "" if what.certificate_action == "none" else f", {what.certificate_action} certificate"
+    return f"#{change.sequence} course {status}{action}"

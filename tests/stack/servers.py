@@ -1,0 +1,72 @@
+"""What every server has in common: an address, a way to stop it, a reason why it cannot be had."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+START_SECONDS = 60.0
+
+
+class NotAvailable(Exception):
+    """This way of getting a server does not work here; the message says why, and what to install."""
+
+
+class Server(NamedTuple):
+    """A running server. `how`: one line for people. `settings`: what the service needs besides the address."""
+
+    address: str
+    how: str
+    stop: Callable[[], None]
+    settings: Mapping[str, str] = {}
+    real: bool = True
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def start_process(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a process in a group of its own, so that Ctrl-C reaches it only through `stop_process`."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+
+
+def stop_process(process: subprocess.Popen[bytes], grace_seconds: float = 10.0) -> None:
+    """SIGTERM, then SIGKILL after the grace; only this process."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until something listens. Raises NotAvailable with the end of the log when the process ends or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    stop_process(process)
+    raise NotAvailable(f"{Path(process.args[0]).name} did not start: {log.read_text(errors='replace')[-500:]}")  # type: ignore[index, arg-type]
