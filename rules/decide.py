@@ -65,7 +65,7 @@ def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, 
     elif counts == "count_again":
         version = timeline[-1].version
         counting = Record(attempt, before, facts, latest, reassigned, overridden)
-        between, after, course_rule = _count_again(counting, timeline, tables)
+        between, after, course_rule = _count_again(counting, timeline, tables, fact.message_id)
     elif arrival.rule_id == "fact-is-overridden":
         overridden = overridden | {fact.message_id}
     changes = _changes(before, between, after, record.sequence, attempt, decided_at)
@@ -97,7 +97,7 @@ def redecide(record: Record, timeline: Timeline, decided_at: Instant, tables: Ta
         return record, NOTHING
     arrival = tables.arrival.lookup["new_definition",]
     before, newest = record.standing, timeline[-1]
-    between, after, course_rule = _count_again(record, timeline, tables)
+    between, after, course_rule = _count_again(record, timeline, tables, newest.message_id)
     changes = _changes(before, between, after, record.sequence, record.attempt, decided_at)
     decision = Decision(
         newest.message_id,
@@ -150,28 +150,31 @@ def _is_overridden(record: Record, fact: Fact, place: Order) -> bool:
     )
 
 
-def _count_again(record: Record, timeline: Timeline, tables: Tables) -> tuple[Standing | None, Standing, str | None]:
+def _count_again(
+    record: Record, timeline: Timeline, tables: Tables, asking: str
+) -> tuple[Standing | None, Standing, str | None]:
     """Count the current attempt's facts and definitions again, in order of time, each under the definition of its time.
 
     Returns the standing right after the reassignment that started the attempt (None in a first attempt), the one at
-    the end, and the course row that spoke last. The course completion and the certificate are carried along: they were
-    announced.
+    the end, and the course row that spoke on the message `asking`. The course completion and the certificate are
+    carried along: they were announced.
     """
     before, start, attempt = record.standing, record.reassigned, record.attempt
     standing = Standing({}, before.course, before.certificate)
-    definition, between, rule = timeline[0], None, None
+    definition, between = timeline[0], None
+    spoken: dict[str, str] = {}
     if start is not None:
         definition = [timeline[0], *(later for later in timeline[1:] if _begins(later) < start)][-1]
-        between, rule = start_again(before, record.facts[start[1]], definition, attempt, tables)
+        between, spoken[start[1]] = start_again(before, record.facts[start[1]], definition, attempt, tables)
         standing = between
     following = [later for later in timeline[1:] if later.version > definition.version]
     for item in _in_order_of_time(record, following, start):
         if isinstance(item, CourseDefinition):
             definition = item
-            standing, rule = redefine(standing, definition, attempt, tables)
+            standing, spoken[item.message_id] = redefine(standing, definition, attempt, tables)
         else:
-            standing, rule = count(standing, item, definition, attempt, tables)
-    return between, standing, rule
+            standing, spoken[item.message_id] = count(standing, item, definition, attempt, tables)
+    return between, standing, spoken.get(asking)
 
 
 def _begins(definition: CourseDefinition) -> Order:

@@ -185,7 +185,7 @@ class Decision(Struct, frozen=True, gc=False, array_like=True):
     course_before: Course
     course_after: Course
     course_rule: str | None
-    """Row of the course table that spoke last, None where none was asked."""
+    """Row of the course table that spoke on this message, None where none was asked."""
     changes: tuple[Change, ...]
 
 

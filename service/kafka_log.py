@@ -94,10 +94,10 @@ class KafkaLog:
 
     async def unread(self) -> int:
         """From the positions, not the committed offsets: what ends a transaction takes an offset but is no message."""
-        if not self.is_owned():
-            return 0
         unread = 0
         for partition in self._partitions.values():
+            if not self.is_owned():
+                return 0
             highwater = self._consumer.highwater(partition)
             if highwater is not None:
                 unread += max(0, highwater - await self._consumer.position(partition))

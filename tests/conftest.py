@@ -1,0 +1,81 @@
+"""Servers for all tests, started once, and a line at the end that says which they were."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack import choose, kafka, mongodb
+from tests.stack.servers import Server
+from tests.stack.service import World
+from tests.stack.wire import Wire
+
+REAL_KAFKA = "RATCHET_TEST_REAL_KAFKA"
+USED: list[str] = []
+
+
+def _loopback_only(address: str | None) -> bool:
+    """A test contacts nothing outside this machine, whatever the environment names."""
+    return address is not None and all(
+        part.rsplit("@", 1)[-1].startswith(("127.", "localhost", "[::1]"))
+        for part in address.removeprefix("mongodb://").split("/")[0].split(",")
+    )
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Kafka broker: a real one where it can be had, and nothing else with RATCHET_TEST_REAL_KAFKA=1."""
+    ways = [kafka.from_docker, kafka.from_java]
+    if _loopback_only(os.environ.get("RATCHET_KAFKA_BOOTSTRAP_SERVERS")):
+        ways.insert(0, kafka.from_environment)
+    if not os.environ.get(REAL_KAFKA):
+        ways.append(kafka.embedded)
+    yield from _started(choose.broker(tmp_path_factory.mktemp("kafka"), USED.append, ways))
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A MongoDB replica set."""
+    ways = [mongodb.from_docker, mongodb.from_wheel]
+    if _loopback_only(os.environ.get("RATCHET_MONGODB_URI")):
+        ways.insert(0, mongodb.from_environment)
+    yield from _started(choose.database(tmp_path_factory.mktemp("mongodb"), USED.append, ways))
+
+
+def _started(server: Server) -> Iterator[Server]:
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def make_world(broker: Server, database: Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., World]:
+    """Makes worlds on the shared servers, their topics created."""
+
+    def make(**settings: str) -> World:
+        world = World(broker, database, tmp_path_factory.mktemp("world"), **settings)
+        world.create_topics()
+        return world
+
+    return make
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    """A fresh world."""
+    return make_world()
+
+
+@pytest.fixture
+async def wire(world: World) -> AsyncIterator[Wire]:
+    """Kafka as seen from outside, in the test's world."""
+    async with Wire(world) as opened:
+        yield opened
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the integration tests ran on."""
+    for line in USED:
+        terminalreporter.write_line(line)
+    if any("embedded mock broker" in line for line in USED):
+        terminalreporter.write_line("NOTE: no real Kafka could be had, so the integration tests ran on a mock broker.")

@@ -1,0 +1,111 @@
+"""Runs the real command `ratchet` against real servers, in a world of its own: prefix, group, database."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.stack.servers import Server, free_port, start_process
+
+RATCHET = str(Path(sys.executable).with_name("ratchet"))
+READY_SECONDS = 60.0
+
+
+class World:
+    """A topic prefix, a consumer group and a database that nobody else uses, on shared servers."""
+
+    def __init__(self, broker: Server, database: Server, folder: Path, partitions: int = 4, **settings: str) -> None:
+        self.broker = broker
+        self.database = database
+        self.folder = folder
+        self.partitions = partitions
+        self.name = f"w{uuid.uuid4().hex[:8]}"
+        self.prefix = f"{self.name}."
+        self.settings = {
+            "RATCHET_KAFKA_BOOTSTRAP_SERVERS": broker.address,
+            "RATCHET_MONGODB_URI": database.address,
+            "RATCHET_MONGODB_DATABASE": self.name,
+            "RATCHET_GROUP": self.name,
+            "RATCHET_TOPIC_PREFIX": self.prefix,
+            "RATCHET_PARTITIONS": str(partitions),
+            **broker.settings,
+            **settings,
+        }
+
+    def run(self, *arguments: str, check: bool = True, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [RATCHET, *arguments],
+            env={**os.environ, **self.settings, **settings},
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def create_topics(self) -> None:
+        """What `ratchet topics create` does; the embedded broker creates topics as they are asked for."""
+        if self.broker.real:
+            self.run("topics", "create")
+            return
+        from confluent_kafka.admin import AdminClient
+
+        from contracts.topics import TOPICS
+
+        client = AdminClient({"bootstrap.servers": self.broker.address})
+        for topic in TOPICS:
+            client.list_topics(self.prefix + topic.name, timeout=10)
+
+    def serve(self, **settings: str) -> "Serving":
+        """Start `ratchet serve`."""
+        return Serving(self, settings)
+
+
+class Serving:
+    """A running `ratchet serve`."""
+
+    def __init__(self, world: World, settings: Mapping[str, str]) -> None:
+        self.port = free_port()
+        self.log = world.folder / f"{world.name}-{self.port}.log"
+        environment = {**world.settings, "RATCHET_HTTP_PORT": str(self.port), **settings}
+        self.process = start_process([RATCHET, "serve"], self.log, environment)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def wait_until_ready(self) -> "Serving":
+        """Until /readyz says so and there is a lane."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"ratchet serve ended: {self.log.read_text()[-2000:]}"
+            try:
+                status, body = self.get("/readyz")
+            except OSError:
+                status, body = 0, ""
+            if status == 200 and json.loads(body)["lanes"]:
+                return self
+            time.sleep(0.05)
+        raise AssertionError(f"ratchet serve is not ready: {self.log.read_text()[-2000:]}")
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> int:
+        """Signal it, and give its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+    def wait(self, seconds: float = 30.0) -> int:
+        """Until it ends by itself; gives its exit status."""
+        return self.process.wait(seconds)

@@ -1,0 +1,164 @@
+"""Sends and reads messages as other services would, and knows when everything sent has been dealt with."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from pymongo import MongoClient
+
+from contracts.fields import course_key, record_key
+from contracts.topics import REEVALUATION_REQUESTED, REROUTED, TOPICS
+from tests.stack.service import World
+
+NAMES = {topic.short: topic.name for topic in TOPICS}
+SETTLE_SECONDS = 60.0
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Got(NamedTuple):
+    """A message as a `read_committed` reader sees it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The value, which must be a JSON object."""
+        read = json.loads(self.value or b"")
+        assert isinstance(read, dict)
+        return read
+
+    def header(self, name: str) -> str:
+        """The last value under this name."""
+        return [value for header, value in self.headers if header == name][-1].decode()
+
+
+def key_of(value: Mapping[str, Any]) -> bytes:
+    """The key that a message with this value must have."""
+    if "learner_id" in value:
+        return record_key(value["tenant_id"], value["learner_id"], value["course_id"]).encode()
+    return course_key(value["tenant_id"], value["course_id"]).encode()
+
+
+class Wire:
+    """Kafka, as seen from outside, in the names of one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._sent: dict[TopicPartition, int] = {}
+
+    async def __aenter__(self) -> "Wire":
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self.world.broker.address, max_request_size=8 * 1024 * 1024, linger_ms=5
+        )
+        await self._producer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._producer.stop()
+
+    def full_name(self, short: str) -> str:
+        """The topic's name in this world."""
+        return self.world.prefix + NAMES[short]
+
+    async def send(self, messages: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Send messages given as short topic name and value, all under way together; order is kept within a topic."""
+        sending = [
+            await self._producer.send(self.full_name(short), json.dumps(value).encode(), key=key_of(value))
+            for short, value in messages
+        ]
+        self._note(await asyncio.gather(*sending))
+
+    async def send_raw(
+        self,
+        short: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
+    ) -> TopicPartition:
+        """Send one message as it is; gives where it went. Neither key nor value is needed."""
+        topic = self.full_name(short)
+        if partition is None:
+            partition = 0
+        batch = self._producer.create_batch()
+        batch.append(key=key, value=value, timestamp=None, headers=list(headers))
+        sent = await self._producer.send_batch(batch, topic, partition=partition)
+        self._note([await sent])
+        return TopicPartition(topic, partition)
+
+    def _note(self, sent: Iterable[Any]) -> None:
+        for metadata in sent:
+            partition = TopicPartition(metadata.topic, metadata.partition)
+            self._sent[partition] = max(self._sent.get(partition, -1), metadata.offset)
+
+    async def read(self, *shorts: str, isolation: str = "read_committed") -> list[Got]:
+        """Everything that is in these topics now, in order within each partition."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.world.broker.address,
+            isolation_level=isolation,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            check_crcs=self.world.broker.real,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+        )
+        await consumer.start()
+        try:
+            partitions = []
+            for short in shorts:
+                topic = self.full_name(short)
+                count = len(await consumer._client._wait_on_metadata(topic))
+                partitions += [TopicPartition(topic, number) for number in range(count)]
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            got: list[Got] = []
+            while True:
+                behind = [p for p in partitions if await consumer.position(p) < ends[p]]
+                if not behind:
+                    return got
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    got += [self._got(record) for record in records]
+        finally:
+            await consumer.stop()
+
+    def _got(self, record: Any) -> Got:
+        short = next(s for s, name in NAMES.items() if self.world.prefix + name == record.topic)
+        return Got(short, record.partition, record.offset, record.key, record.value, tuple(record.headers))
+
+    async def settled(self, seconds: float = SETTLE_SECONDS) -> None:
+        """Until everything sent, and what followed from it inside the service, has been dealt with."""
+        deadline = time.monotonic() + seconds
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.world.broker.address)
+        await admin.start()
+        try:
+            while not await self._all_committed(admin):
+                if time.monotonic() > deadline:
+                    committed = await admin.list_consumer_group_offsets(self.world.name)
+                    raise AssertionError(f"not settled: sent up to {self._sent}, committed {committed}")
+                await asyncio.sleep(0.05)
+        finally:
+            await admin.close()
+
+    async def _all_committed(self, admin: AIOKafkaAdminClient) -> bool:
+        if not await self._committed(admin, self._sent):
+            return False
+        with MongoClient(self.world.database.address) as client:
+            if client[self.world.name]["courses"].find_one({"sweeping": True}):
+                return False
+        internal: dict[TopicPartition, int] = {}
+        for message in await self.read(REEVALUATION_REQUESTED.short, REROUTED.short):
+            partition = TopicPartition(self.full_name(message.topic), message.partition)
+            internal[partition] = max(internal.get(partition, -1), message.offset)
+        return await self._committed(admin, internal)
+
+    async def _committed(self, admin: AIOKafkaAdminClient, wanted: Mapping[TopicPartition, int]) -> bool:
+        committed = await admin.list_consumer_group_offsets(self.world.name)
+        return all(tp in committed and committed[tp].offset > offset for tp, offset in wanted.items())
