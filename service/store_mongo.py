@@ -4,6 +4,7 @@ Collections: `records` (one document per record, written by compare-and-set on `
 `w: majority, j: true`, reads have read concern majority.
 """
 
+import warnings
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -263,15 +264,17 @@ class MongoStore:
 def connect(uri: str, database: str, group: str, tls: Mapping[str, Any]) -> MongoStore:
     """A store on this database. Nothing is contacted yet. Raises FixConfiguration for an address that is none."""
     try:
-        client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-            uri,
-            appname="ratchet",
-            serverSelectionTimeoutMS=int(CALL_SECONDS * 500),
-            timeoutMS=int(CALL_SECONDS * 1000),
-            retryWrites=True,
-            **tls,
-        )
-    except (PyMongoError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # how the driver tells of options that it does not know
+            client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
+                uri,
+                appname="ratchet",
+                serverSelectionTimeoutMS=int(CALL_SECONDS * 500),
+                timeoutMS=int(CALL_SECONDS * 1000),
+                retryWrites=True,
+                **tls,
+            )
+    except (PyMongoError, ValueError, UserWarning) as error:
         raise FixConfiguration(f"RATCHET_MONGODB_URI: {error}") from None
     return MongoStore(client, database, group)
 

@@ -1,0 +1,145 @@
+"""The exported schemas are those of the models, and the examples are what both say."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator, FormatChecker
+from pydantic import TypeAdapter, ValidationError
+
+from contracts import export
+from contracts.fields import Timestamp, format_timestamp, parse_timestamp
+from contracts.inbound import AttendanceChanged, CourseDefined
+from contracts.outbound import certificate_id, message_id
+from contracts.topics import CONSUMED, TOPICS, Topic
+
+HERE = Path(export.__file__).parent
+WITH_SCHEMA = [topic for topic in TOPICS if topic.model is not None]
+
+
+def example(topic: Topic) -> dict[str, Any]:
+    """The topic's example."""
+    read = json.loads((HERE / "examples" / f"{topic.short}.json").read_text())
+    assert isinstance(read, dict)
+    return read
+
+
+def test_exported_files_are_up_to_date() -> None:
+    """Stale? `make docs` writes them again."""
+    for path, text in export.files().items():
+        assert path.read_text("utf-8") == text, path.name
+
+
+@pytest.mark.parametrize("topic", WITH_SCHEMA, ids=lambda topic: topic.short)
+def test_example_fits_schema_and_model(topic: Topic) -> None:
+    schema = json.loads((HERE / "schemas" / f"{topic.short}.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema, format_checker=FormatChecker()).validate(example(topic))
+    assert topic.model is not None
+    read = topic.model.model_validate_json(json.dumps(example(topic)))
+    assert read.model_dump(mode="json", by_alias=True).keys() >= example(topic).keys()
+
+
+@pytest.mark.parametrize("topic", WITH_SCHEMA, ids=lambda topic: topic.short)
+def test_schema_and_model_refuse_the_same(topic: Topic) -> None:
+    """Each required field taken away, and each field given a wrong type."""
+    schema = Draft202012Validator(json.loads((HERE / "schemas" / f"{topic.short}.json").read_text()))
+    assert topic.model is not None
+    for name in example(topic):
+        wrong = {**example(topic), name: [["no", "field", "is", "this"]]}
+        missing = {key: value for key, value in example(topic).items() if key != name}
+        for candidate in (wrong, missing):
+            try:
+                topic.model.model_validate_json(json.dumps(candidate))
+                fits = True
+            except ValidationError:
+                fits = False
+            assert schema.is_valid(candidate) == fits, (name, candidate)
+
+
+def test_asyncapi_names_every_topic_and_its_schema() -> None:
+    page = yaml.safe_load((HERE / "asyncapi.yaml").read_text())
+    assert {channel["address"] for channel in page["channels"].values()} == {topic.name for topic in TOPICS}
+    for name, channel in page["channels"].items():
+        message = channel["messages"][name]
+        for part in ("payload", "headers"):
+            if "$ref" in message.get(part, {}):
+                assert (HERE / message[part]["$ref"]).exists()
+
+
+def test_short_names_are_unique() -> None:
+    assert len({topic.short for topic in TOPICS}) == len(TOPICS)
+    assert len({topic.name for topic in (*CONSUMED, *TOPICS)}) == len(TOPICS)
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("2026-03-01T09:30:00Z", "2026-03-01T09:30:00Z"),
+        ("2026-03-01T09:30:00+02:00", "2026-03-01T07:30:00Z"),
+        ("2026-03-01t09:30:00.5z", "2026-03-01T09:30:00.500000Z"),
+        ("2026-03-01T09:30:00.123456789-01:00", "2026-03-01T10:30:00.123456Z"),
+        ("1969-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999Z"),
+    ],
+)
+def test_times(text: str, normal: str) -> None:
+    instant = parse_timestamp(text)
+    assert isinstance(instant, int)
+    assert format_timestamp(instant) == normal
+    assert parse_timestamp(normal) == instant
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-03-01T09:30:00",
+        "2026-03-01",
+        "2026-03-01T09:30Z",
+        "2026-02-30T09:30:00Z",
+        "2026-03-01T09:30:60Z",
+        "2026-03-01T09:30:00+2500",
+        "20260301T093000Z",
+        "now",
+        "",
+        1772357400,
+        True,
+        None,
+    ],
+)
+def test_no_times(value: object) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Timestamp).validate_json(json.dumps(value))
+
+
+@pytest.mark.parametrize("value", ["", "a/b", "a b", "ä", "a" * 129, "a\n", 5, None, ["a"]])
+def test_no_ids(value: object) -> None:
+    with pytest.raises(ValidationError, match="tenant_id"):
+        CourseDefined.model_validate_json(json.dumps({**example_of("course-defined"), "tenant_id": value}))
+
+
+def example_of(short: str) -> dict[str, Any]:
+    """The example of the topic with this short name."""
+    return example(next(topic for topic in TOPICS if topic.short == short))
+
+
+@pytest.mark.parametrize("value", ["5", 5.0, 1e2, -1, 2**31, True, None, "true"])
+def test_numbers_are_not_converted(value: object) -> None:
+    with pytest.raises(ValidationError):
+        AttendanceChanged.model_validate_json(
+            json.dumps({**example_of("attendance-changed"), "attended_minutes": value})
+        )
+
+
+def test_unknown_fields_are_ignored() -> None:
+    message = AttendanceChanged.model_validate_json(
+        json.dumps({**example_of("attendance-changed"), "weather": {"is": "fine"}})
+    )
+    assert message.attended_minutes == 0
+
+
+def test_derived_ids_never_change() -> None:
+    """Every id ever sent depends on these; a change here is a break for every reader."""
+    assert message_id("acme/l-1/c-1", 1) == "4d365300-bbf0-56eb-b6f0-f436443bd267"
+    assert certificate_id("acme/l-1/c-1", 1) == "8335de3d-abcd-5818-83a2-c670d23f32bc"

@@ -1,0 +1,80 @@
+"""What a decision table must be, and that the docs show the ones that decide."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rules.render import replaced
+from rules.tables import SHIPPED, TableError, load
+from tests.rules.test_properties import document
+
+README = Path(__file__).parents[2] / "README.md"
+Document = dict[str, Any]
+
+
+def set_in(path: tuple[Any, ...], value: object) -> Callable[[Document], None]:
+    """A change to a document."""
+
+    def change(whole: Document) -> None:
+        target: Any = whole
+        for part in path[:-1]:
+            target = target[part]
+        target[path[-1]] = value
+
+    return change
+
+
+REFUSED = {
+    "unknown table": (set_in(("table",), "steps"), "needs `table:` with one of"),
+    "unknown name at the top": (set_in(("hit",), "first"), "unknown name hit"),
+    "rows are no list": (set_in(("rows",), {}), "needs `rows:`, a list"),
+    "a row is no mapping": (set_in(("rows", 0), "x"), "row 1: must be a mapping"),
+    "no id": (set_in(("rows", 0, "id"), None), "row 1: needs `id:`"),
+    "the id twice": (set_in(("rows", 1, "id"), "reassignment-removes-completion"), "the id stands twice"),
+    "no sentence": (set_in(("rows", 0, "because"), " "), r"row 1 \(reassignment-removes-completion\): needs `because:`"),
+    "unknown source": (set_in(("rows", 0, "source"), ["P9"]), "needs `source:`"),
+    "unknown condition": (set_in(("rows", 0, "when", "mood"), "good"), "when: unknown name mood"),
+    "unknown outcome": (set_in(("rows", 0, "then", "mail"), "send"), "then: unknown name mail"),
+    "unknown value": (set_in(("rows", 0, "when", "trigger"), "whim"), "trigger: unknown value 'whim'"),
+    "unknown result": (set_in(("rows", 0, "then", "course"), "gone"), "course: unknown outcome 'gone'"),
+    "missing condition": (set_in(("rows", 0, "when"), {"course": "completed"}), "needs `when:` with trigger"),
+    "a step takes the completion away": (
+        set_in(("rows", 6, "then", "course"), "incomplete"),
+        "row completion-preserved: only a reassignment may remove a completion",
+    ),
+    "a step revokes the certificate": (
+        set_in(("rows", 6, "then", "certificate"), "revoke"),
+        "row completion-preserved: only a reassignment may remove a completion",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "says"), REFUSED.values(), ids=REFUSED)
+def test_refused_with_table_and_row(change: Callable[[Document], None], says: str) -> None:
+    whole = deepcopy(document("course"))
+    load(yaml.safe_dump(whole), "candidate.yaml")
+    change(whole)
+    with pytest.raises(TableError, match=says) as refused:
+        load(yaml.safe_dump(whole), "candidate.yaml")
+    assert str(refused.value).startswith("candidate.yaml: ")
+
+
+@pytest.mark.parametrize("text", ["{", "- a", "", "5", "a: &a [*a]"])
+def test_not_a_table(text: str) -> None:
+    with pytest.raises(TableError, match="candidate: "):
+        load(text, "candidate")
+
+
+def test_every_rule_id_is_used_once_over_all_tables() -> None:
+    ids = [row.rule_id for table in SHIPPED for row in table.rows]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_readme_shows_the_tables_of_today() -> None:
+    """Stale? `make docs` writes it again."""
+    page = README.read_text("utf-8")
+    assert page == replaced(page)

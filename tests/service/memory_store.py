@@ -1,0 +1,73 @@
+"""The store in memory: the same promises as MongoDB's, checked by the same suite."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from rules.values import Instant
+from service.errors import LaneLost
+from service.ports import Lease, Offsets, StoredCourse, StoredRecord
+
+
+class MemoryStore:
+    """The Store of service.ports."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, StoredRecord] = {}
+        self._courses: dict[str, StoredCourse] = {}
+        self._lanes: dict[int, Lease] = {}
+
+    async def take_lane(self, lane: int) -> Lease:
+        lease = self._lanes.get(lane, Lease(0, {}, {}))
+        self._lanes[lane] = replace(lease, epoch=lease.epoch + 1)
+        return self._lanes[lane]
+
+    async def plan(self, lane: int, epoch: int, end: Offsets, committed: Offsets) -> None:
+        if self._lanes[lane].epoch != epoch:
+            raise LaneLost("another worker has raised the lane's epoch")
+        self._lanes[lane] = Lease(epoch, dict(end), dict(committed))
+
+    async def load_records(self, keys: Iterable[str]) -> dict[str, StoredRecord]:
+        return {key: self._records[key] for key in keys if key in self._records}
+
+    async def save_records(self, records: Sequence[StoredRecord]) -> bool:
+        hits = [record for record in records if self._rev(record.key) == record.rev]
+        for record in hits:
+            self._records[record.key] = replace(record, rev=record.rev + 1)
+        return len(hits) == len(records)
+
+    def _rev(self, key: str) -> int:
+        return self._records[key].rev if key in self._records else 0
+
+    async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
+        return {key: self._courses[key] for key in keys if key in self._courses}
+
+    async def save_course(self, course: StoredCourse) -> bool:
+        known = self._courses.get(course.key)
+        if (known.rev if known else 0) != course.rev:
+            return False
+        self._courses[course.key] = replace(course, rev=course.rev + 1)
+        return True
+
+    async def newest_versions(self, keys: Iterable[str]) -> dict[str, tuple[int, Instant]]:
+        courses = await self.load_courses(keys)
+        return {key: (course.versions[-1].version, course.versions[-1].changed_at) for key, course in courses.items()}
+
+    async def courses_to_sweep(self, lane: int) -> list[StoredCourse]:
+        return [course for course in self._courses.values() if course.lane == lane and course.sweeping]
+
+    async def records_behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
+        behind = sorted(
+            key
+            for key, stored in self._records.items()
+            if _course_key(key) == course_key
+            and stored.record.in_progress
+            and stored.record.definition_version < version
+            and key > after
+        )
+        return behind[:limit]
+
+
+def _course_key(key: str) -> str:
+    tenant_id, _, course_id = key.split("/")
+    return f"{tenant_id}/{course_id}"

@@ -1,0 +1,135 @@
+"""What a store promises, the same for the one in memory and the one on MongoDB."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from rules.decide import redecide
+from rules.values import Fact, Record, Timeline, Value
+from service.errors import FixConfiguration, LaneLost
+from service.ports import Pending, Store, StoredChange, StoredCourse, StoredDefinition, StoredRecord
+from service.store_mongo import connect, record_document, stored_record
+from tests.rules.test_properties import arrive, facts, timelines
+from tests.service.memory_store import MemoryStore
+from tests.stack.servers import Server
+
+KEY = "acme/l-1/c-1"
+FACT = Fact("m1", 5, "attendance", "e.1", "s.1", Value("minutes", 30), (("source", "manual"),))
+RECORD, _ = arrive([FACT], ())
+CHANGE = StoredChange("completion.step-completion-changed.v1", "id", 7, b"{}\xff", b"00-trace")
+PENDING = (Pending("lms.attendance-changed.v1", 3, 2**40, CHANGE),)
+VERSION = StoredDefinition(1, "d1", 5, '{"steps": []}')
+
+
+@pytest.fixture(params=["memory", "mongodb"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """An empty store."""
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    server: Server = request.getfixturevalue("database")
+    made = connect(server.address, f"store{uuid4().hex[:8]}", "g", {})
+    await made.prepare()
+    yield made
+    await made.close()
+
+
+async def test_a_record_is_given_back_as_it_was_saved(store: Store) -> None:
+    assert await store.load_records([KEY]) == {}
+    assert await store.save_records([StoredRecord(KEY, 0, RECORD, PENDING)])
+    assert await store.load_records([KEY, "a/b/c"]) == {KEY: StoredRecord(KEY, 1, RECORD, PENDING)}
+
+
+async def test_a_save_on_an_old_revision_misses_and_the_others_are_stored(store: Store) -> None:
+    first, other = StoredRecord(KEY, 0, RECORD), StoredRecord("acme/l-2/c-1", 0, RECORD)
+    assert await store.save_records([first])
+    newer = StoredRecord(KEY, 1, RECORD, PENDING)
+    assert await store.save_records([newer])
+    assert not await store.save_records([StoredRecord(KEY, 1, Record()), other])
+    stored = await store.load_records([KEY, other.key])
+    assert stored == {KEY: StoredRecord(KEY, 2, RECORD, PENDING), other.key: StoredRecord(other.key, 1, RECORD)}
+
+
+async def test_a_second_insert_misses(store: Store) -> None:
+    first, other = StoredRecord(KEY, 0, RECORD), StoredRecord("acme/l-2/c-1", 0, RECORD)
+    assert await store.save_records([first])
+    assert not await store.save_records([StoredRecord(KEY, 0, Record()), other])
+    assert (await store.load_records([KEY]))[KEY].record == RECORD
+    assert other.key in await store.load_records([other.key])
+
+
+async def test_of_two_writers_at_once_one_wins_each_record(store: Store) -> None:
+    keys = [f"acme/l-{number}/c-1" for number in range(50)]
+    await store.save_records([StoredRecord(key, 0, RECORD) for key in keys])
+
+    async def write(offset: int) -> bool:
+        mark = (Pending("lms.attendance-changed.v1", 0, offset, CHANGE),)
+        return await store.save_records([StoredRecord(key, 1, RECORD, mark) for key in keys])
+
+    hits = await asyncio.gather(write(1), write(2))
+    stored = await store.load_records(keys)
+    assert all(record.rev == 2 and len(record.pending) == 1 for record in stored.values())
+    winners = {record.pending[0].offset for record in stored.values()}
+    assert hits.count(True) == (1 if len(winners) == 1 else 0)
+
+
+async def test_a_lane_is_planned_by_its_newest_owner_only(store: Store) -> None:
+    lease = await store.take_lane(3)
+    assert (lease.epoch, lease.plan, lease.committed) == (1, {}, {})
+    await store.plan(3, 1, {"lms.reassigned.v1": 5}, {"lms.reassigned.v1": 2})
+    taken = await store.take_lane(3)
+    assert (taken.epoch, taken.plan, taken.committed) == (2, {"lms.reassigned.v1": 5}, {"lms.reassigned.v1": 2})
+    with pytest.raises(LaneLost):
+        await store.plan(3, 1, {"lms.reassigned.v1": 9}, {})
+    assert (await store.take_lane(3)).plan == {"lms.reassigned.v1": 5}
+    assert (await store.take_lane(4)).epoch == 1
+
+
+async def test_a_course_is_saved_by_compare_and_set(store: Store) -> None:
+    course = StoredCourse("acme/c-1", 0, 2, (VERSION,), sweeping=True)
+    assert await store.save_course(course)
+    assert not await store.save_course(course)
+    stored = (await store.load_courses(["acme/c-1", "x/y"]))["acme/c-1"]
+    assert stored == StoredCourse("acme/c-1", 1, 2, (VERSION,), sweeping=True)
+    assert await store.newest_versions(["acme/c-1", "x/y"]) == {"acme/c-1": (1, 5)}
+    assert await store.courses_to_sweep(2) == [stored]
+    assert await store.courses_to_sweep(1) == []
+    assert await store.save_course(StoredCourse("acme/c-1", 1, 2, (VERSION,)))
+    assert await store.courses_to_sweep(2) == []
+
+
+async def test_records_behind_a_version_are_paged(store: Store, known: Timeline) -> None:
+    waiting = [f"acme/l-{number}/c-1" for number in range(5)]
+    decided, _ = redecide(RECORD, known, 0)
+    assert decided.definition_version == 1
+    others = {"acme/l-9/c-1": decided, "acme/l-1/c-2": RECORD, "other/l-1/c-1": RECORD}
+    saved = [StoredRecord(key, 0, RECORD) for key in waiting]
+    await store.save_records(saved + [StoredRecord(key, 0, record) for key, record in others.items()])
+    assert await store.records_behind("acme/c-1", 1, "", 3) == waiting[:3]
+    assert await store.records_behind("acme/c-1", 1, waiting[2], 3) == waiting[3:]
+    assert await store.records_behind("acme/c-1", 1, waiting[4], 3) == []
+
+
+@pytest.fixture
+def known() -> Timeline:
+    """One definition that decides nothing."""
+    from rules.values import CourseDefinition, StepDefinition, timeline
+
+    return timeline([CourseDefinition(1, "d1", 0, {"e9": StepDefinition("e9", "event")})])
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(facts(), timelines())
+def test_every_record_survives_its_document(arriving: list[Fact], versions: Timeline) -> None:
+    record, _ = arrive(arriving, versions)
+    document = record_document(StoredRecord(KEY, 4, record, PENDING))
+    assert stored_record(document) == StoredRecord(KEY, 5, record, PENDING)
+
+
+@pytest.mark.parametrize("uri", ["", "http://x", "mongodb://", "mongodb://h/?nonsense=1&tls=maybe", "mongodb://h:x"])
+def test_an_address_that_is_none_is_refused_by_name(uri: str) -> None:
+    with pytest.raises(FixConfiguration, match="RATCHET_MONGODB_URI"):
+        connect(uri, "d", "g", {})
