@@ -26,7 +26,7 @@ def _told_json(key: str, told: Told) -> dict[str, Any]:
     return {
         "changed_at": format_timestamp(told.changed_at),
         "message_id": told.message_id,
-        "what": _what(told),
+        "what": what_text(told),
         "decided_at": None if told.decided_at is None else format_timestamp(told.decided_at),
         "rules": [{"rule_id": reason.rule_id, "because": reason.because} for reason in told.reasons],
         "before": {"step": _step_json(told.step_before), "course": _course_json(told.course_before)},
@@ -77,38 +77,41 @@ def _change_json(key: str, change: Change) -> dict[str, Any]:
 def story_table(key: str, record: Record) -> RenderableType:
     """For people: how the record stands, then its timeline."""
     course, certificate = record.standing.course, record.standing.certificate
-    lines = [f"Record {key}, attempt {record.attempt}", f"Course: {_course(course)}"]
+    lines = [f"Record {key}, attempt {record.attempt}", f"Course: {course_text(course)}"]
     if certificate is not None:
         lines.append(f"Certificate: {certificate.status}, {certificate_id(key, certificate.attempt)}")
-    lines += [f"Step {_step(step)}" for step in record.standing.steps.values()]
+    lines += [f"Step {step_text(step)}" for step in record.standing.steps.values()]
     table = Table("When", "What happened", "Why", "Announced", title="Timeline", show_lines=True, title_justify="left")
     for told in explain(record):
         why = "\n".join(f"{reason.because} ({reason.rule_id})" for reason in told.reasons) or "(no longer kept)"
-        announced = "\n".join(_change(change) for change in told.announced) or "nothing"
+        announced = "\n".join(change_text(change) for change in told.announced) or "nothing"
         table.add_row(
             Text(format_timestamp(told.changed_at)),
-            Text(f"{_what(told)}\n{told.message_id}"),
+            Text(f"{what_text(told)}\n{told.message_id}"),
             Text(why),
             Text(announced),
         )
     return Group(Text("\n".join(lines)), table)
 
 
-def _step(step: Step) -> str:
+def step_text(step: Step) -> str:
+    """A step's standing in words."""
     if step.kind is None:
         return f"{step.step_id}: waits for a course definition that has it"
     complete = "complete" if step.complete else "incomplete"
     return f"{step.step_id}: {step.percent} %, {complete}{', something waits to be decided' if step.unresolved else ''}"
 
 
-def _course(course: Course) -> str:
+def course_text(course: Course) -> str:
+    """The course's standing in words."""
     if course.completed_via is None or course.completed_at is None:
         return "incomplete"
     evidence = "" if course.evidence is None else f", evidence {course.evidence}"
     return f"completed via {course.completed_via} at {format_timestamp(course.completed_at)}{evidence}"
 
 
-def _what(told: Told) -> str:
+def what_text(told: Told) -> str:
+    """What happened, in words."""
     if told.fact is None:
         return "the course has a new definition"
     fact = told.fact
@@ -128,7 +131,8 @@ def _fact(fact: Fact) -> str:
     return f"{fact.kind} of {fact.step_id}{session}: {said}"
 
 
-def _change(change: Change) -> str:
+def change_text(change: Change) -> str:
+    """An announced change, in words."""
     what = change.what
     if isinstance(what, StepChange):
         became = "" if what.complete == what.previously_complete else ", complete" if what.complete else ", incomplete"

@@ -1,5 +1,6 @@
 """What every server has in common: an address, a way to stop it, a reason why it cannot be had."""
 
+import atexit
 import os
 import signal
 import socket
@@ -33,9 +34,12 @@ def free_port() -> int:
 
 
 def start_process(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a process in a group of its own, so that Ctrl-C reaches it only through `stop_process`."""
+    """Start a process in a group of its own, so that Ctrl-C reaches it only through `stop_process`.
+
+    Whatever still runs when this process ends is stopped then.
+    """
     with log.open("ab") as output:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -43,6 +47,8 @@ def start_process(command: Sequence[str], log: Path, environment: Mapping[str, s
             env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
+    atexit.register(stop_process, process)
+    return process
 
 
 def stop_process(process: subprocess.Popen[bytes], grace_seconds: float = 10.0) -> None:
@@ -69,4 +75,4 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> Non
         else:
             return
     stop_process(process)
-    raise NotAvailable(f"{Path(process.args[0]).name} did not start: {log.read_text(errors='replace')[-500:]}")  # type: ignore[index, arg-type]
+    raise NotAvailable(f"the server did not start: {log.read_text(errors='replace')[-500:]}")

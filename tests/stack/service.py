@@ -21,13 +21,22 @@ READY_SECONDS = 60.0
 class World:
     """A topic prefix, a consumer group and a database that nobody else uses, on shared servers."""
 
-    def __init__(self, broker: Server, database: Server, folder: Path, partitions: int = 4, **settings: str) -> None:
+    def __init__(
+        self,
+        broker: Server,
+        database: Server,
+        folder: Path,
+        prefix: str | None = None,
+        name: str | None = None,
+        partitions: int = 4,
+        **settings: str,
+    ) -> None:
         self.broker = broker
         self.database = database
         self.folder = folder
         self.partitions = partitions
-        self.name = f"w{uuid.uuid4().hex[:8]}"
-        self.prefix = f"{self.name}."
+        self.name = f"w{uuid.uuid4().hex[:8]}" if name is None else name
+        self.prefix = f"{self.name}." if prefix is None else prefix
         self.settings = {
             "RATCHET_KAFKA_BOOTSTRAP_SERVERS": broker.address,
             "RATCHET_MONGODB_URI": database.address,

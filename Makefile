@@ -1,0 +1,46 @@
+# `make run` shows Ratchet at work; `make test` checks everything. Both install what they need into .venv.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: help install run test lint bench docs clean
+
+help:
+	@echo 'make run           servers, the service and the scenarios A, B, C, live; Ctrl-C stops (ONCE=1: ends by itself)'
+	@echo 'make test          lint, types, unit and integration tests'
+	@echo 'make bench         how many facts the rules decide in a second'
+	@echo 'make install       .venv with the command ratchet'
+	@echo 'make docs          writes the generated parts: README tables, JSON Schemas, AsyncAPI'
+	@echo 'make clean         removes .venv and caches'
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml deploy/constraints.txt
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed, e.g. apt-get install python3 python3-venv'; exit 2; }
+	@$(PYTHON) -m venv .venv || { echo 'python -m venv does not work; e.g. apt-get install python3-venv'; exit 2; }
+	@echo 'Installing into .venv ...'
+	@PIP_CONSTRAINT=deploy/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+run: install
+	@$(BIN)/python -m tests.stack.run $(if $(ONCE),--once)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest
+
+bench: install
+	$(BIN)/python -m tests.benchmarks.rules
+
+docs: install
+	$(BIN)/python -m rules.render README.md
+	$(BIN)/python -m service.settings_table README.md
+	$(BIN)/python -m contracts.export
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis *.egg-info
