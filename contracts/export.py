@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -17,7 +17,7 @@ def schema(topic: Topic) -> dict[str, Any]:
     """JSON Schema (2020-12) of a topic's value; of its headers for dead letters, whose value may be anything."""
     if topic.model is None:
         raise ValueError(f"{topic.name} carries messages of the other topics and has no schema of its own")
-    mode = "serialization" if topic.direction == "out" else "validation"
+    mode: Literal["serialization", "validation"] = "serialization" if topic.direction == "out" else "validation"
     return {
         "$schema": DIALECT,
         "$id": f"urn:ratchet:{topic.name}",

@@ -65,3 +65,15 @@ def record_key(tenant_id: str, learner_id: str, course_id: str) -> str:
 def course_key(tenant_id: str, course_id: str) -> str:
     """Kafka key of a course definition."""
     return f"{tenant_id}/{course_id}"
+
+
+def split_key(key: str) -> tuple[str, str, str]:
+    """Tenant, learner and course of a record's key. Ids have no slash, so there is one way to split it."""
+    tenant_id, learner_id, course_id = key.split("/")
+    return tenant_id, learner_id, course_id
+
+
+def course_key_of(key: str) -> str:
+    """The key of the course that a record is about."""
+    tenant_id, _, course_id = split_key(key)
+    return course_key(tenant_id, course_id)

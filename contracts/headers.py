@@ -1,6 +1,7 @@
 """Kafka headers: CloudEvents' Kafka binding in binary mode, the dead letter's and the rerouted message's provenance."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 Headers = Sequence[tuple[str, bytes | None]]
 """Names and values as they are on the wire; a value may be anything, also null."""
@@ -34,31 +35,43 @@ def cloud_event(message_id: str, event_type: str, time: str, traceparent: bytes 
     return headers
 
 
-def dead_letter(
-    original: Headers, topic: bytes, partition: bytes, offset: bytes, timestamp: bytes, reason: str, explanation: str
-) -> Headers:
+class Origin(NamedTuple):
+    """A message's own headers, and where it first stood."""
+
+    headers: Headers
+    topic: bytes
+    partition: bytes
+    offset: bytes
+    timestamp: bytes
+
+    @classmethod
+    def of(cls, headers: Headers, topic: str, partition: int, offset: int, timestamp: int) -> "Origin":
+        """The origin of a message that was read there."""
+        return cls(headers, topic.encode(), *(str(number).encode() for number in (partition, offset, timestamp)))
+
+
+def dead_letter(origin: Origin, reason: str, explanation: str) -> Headers:
     """The original headers as they were, then where the message stood and what is wrong with it."""
     return [
-        *original,
-        ("kafka_dlt-original-topic", topic),
-        ("kafka_dlt-original-partition", partition),
-        ("kafka_dlt-original-offset", offset),
-        ("kafka_dlt-original-timestamp", timestamp),
+        *origin.headers,
+        ("kafka_dlt-original-topic", origin.topic),
+        ("kafka_dlt-original-partition", origin.partition),
+        ("kafka_dlt-original-offset", origin.offset),
+        ("kafka_dlt-original-timestamp", origin.timestamp),
         ("kafka_dlt-exception-fqcn", reason.encode()),
         ("kafka_dlt-exception-message", explanation.encode()),
     ]
 
 
-def rerouted(original: Headers, topic: str, partition: int, offset: int, timestamp: int) -> Headers:
+def rerouted(origin: Origin) -> Headers:
     """The original headers as they were, then where the message stood."""
-    position = (topic, partition, offset, timestamp)
-    return [*original, *((name, str(part).encode()) for name, part in zip(_REROUTED, position, strict=True))]
+    return [*origin.headers, *zip(_REROUTED, origin[1:], strict=True)]
 
 
-def origin(headers: Headers) -> tuple[Headers, bytes, bytes, bytes, bytes] | None:
-    """Headers, topic, partition, offset and timestamp of a message before it was rerouted; None where it was not."""
+def origin(headers: Headers) -> Origin | None:
+    """Where a rerouted message first stood; None where the headers do not say."""
     original, added = headers[: -len(_REROUTED)], headers[-len(_REROUTED) :]
     if tuple(name for name, _ in added) != _REROUTED:
         return None
     topic, partition, offset, timestamp = (value or b"" for _, value in added)
-    return original, topic, partition, offset, timestamp
+    return Origin(original, topic, partition, offset, timestamp)

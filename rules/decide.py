@@ -229,5 +229,6 @@ def _course_change(standing: Standing, before: Certificate | None) -> CourseChan
     course, certificate = standing.course, standing.certificate
     if certificate is None or certificate == before:
         return CourseChange(course.completed_via, course.completed_at, "none", None)
-    action = "issue" if certificate.status == "issued" else "revoke"
-    return CourseChange(course.completed_via, course.completed_at, action, certificate.attempt)
+    if certificate.status == "issued":
+        return CourseChange(course.completed_via, course.completed_at, "issue", certificate.attempt)
+    return CourseChange(course.completed_via, course.completed_at, "revoke", certificate.attempt)

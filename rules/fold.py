@@ -95,9 +95,7 @@ def _judge(
         complete = outcome == "complete"
     if required is not None:
         kind = required.kind
-    return Step(
-        step_id, kind, percent, complete, waits, base, sessions, Cause(message_id, changed_at, row.rule_id)
-    )
+    return Step(step_id, kind, percent, complete, waits, base, sessions, Cause(message_id, changed_at, row.rule_id))
 
 
 def _decide_course(

@@ -15,7 +15,16 @@ from contracts.fields import format_timestamp
 from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Instant, Record, Timeline
-from service.ports import Offsets, Outbound, Pending, Received, StoredChange, StoredCourse, StoredDefinition, StoredRecord
+from service.ports import (
+    Offsets,
+    Outbound,
+    Pending,
+    Received,
+    StoredChange,
+    StoredCourse,
+    StoredDefinition,
+    StoredRecord,
+)
 from service.translate import HeardDefinition, HeardFact, HeardRequest, Item, Misrouted, Unusable, stored_change
 
 Letter = tuple[Received, Unusable]
@@ -168,9 +177,7 @@ def outbound(key: str, change: StoredChange) -> Outbound:
         change.topic,
         key.encode(),
         change.value,
-        headers.cloud_event(
-            change.message_id, change.topic, format_timestamp(change.decided_at), change.traceparent
-        ),
+        headers.cloud_event(change.message_id, change.topic, format_timestamp(change.decided_at), change.traceparent),
     )
 
 
@@ -178,21 +185,17 @@ def dead_letter(received: Received, unusable: Unusable, prefix: str) -> Outbound
     """Key, value and headers as they were, byte for byte; in further headers where from and what is wrong."""
     origin = headers.origin(received.headers) if received.topic == REROUTED.name else None
     if origin is None:
-        position = prefix + received.topic, received.partition, received.offset, received.timestamp
-        origin = received.headers, *(str(part).encode() for part in position)
-    return Outbound(
-        DEAD_LETTER.name,
-        received.key,
-        received.value,
-        headers.dead_letter(*origin, unusable.reason, unusable.explanation),
-    )
+        topic = prefix + received.topic
+        origin = headers.Origin.of(received.headers, topic, received.partition, received.offset, received.timestamp)
+    letter = headers.dead_letter(origin, unusable.reason, unusable.explanation)
+    return Outbound(DEAD_LETTER.name, received.key, received.value, letter)
 
 
 def rerouted(received: Received, misrouted: Misrouted, prefix: str) -> Outbound:
     """The message as it was, bound for its key's partition. One that was rerouted before keeps its first origin."""
     if received.topic == REROUTED.name:
         return Outbound(REROUTED.name, received.key, received.value, received.headers, misrouted.partition)
-    provenance = headers.rerouted(
-        received.headers, prefix + received.topic, received.partition, received.offset, received.timestamp
-    )
+    topic = prefix + received.topic
+    origin = headers.Origin.of(received.headers, topic, received.partition, received.offset, received.timestamp)
+    provenance = headers.rerouted(origin)
     return Outbound(REROUTED.name, received.key, received.value, provenance, misrouted.partition)

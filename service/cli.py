@@ -1,4 +1,4 @@
-"""The command `ratchet`. Exit status: 0 done, 1 the answer is no, 2 something must be mended first, 3 start it again."""
+"""The command `ratchet`. Exit status: 0 done, 1 the answer is no, 2 mend something first, 3 start it again."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from service.settings import Settings, load_settings
 
 app = typer.Typer(
     name="ratchet",
-    help="Decides course completions from what the LMS reports, keeps the record, explains it, and tells what changed.",
+    help="Decides course completions from what the LMS reports, keeps and explains the record, tells what changed.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -64,8 +64,8 @@ def _run(work: Callable[[Settings], Coroutine[Any, Any, Answer]], logged: bool =
 @app.command(epilog="Example: RATCHET_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 ratchet serve")
 def serve() -> None:
     """Run the worker until SIGTERM or SIGINT, with /livez, /readyz and /metrics on RATCHET_HTTP_PORT."""
-    from service.app import serve as run
-
+    with _reported():
+        from service.app import serve as run
     _run(run, logged=True)
 
 
@@ -176,7 +176,9 @@ def rules_check(file: Annotated[Path, typer.Argument(help="YAML, like rules/cour
     except TableError as error:
         typer.echo(f"ratchet: {error}", err=True)
         raise typer.Exit(NO) from None
-    typer.echo(f"{file}: table {table.name}: {len(table.rows)} rows meet all {len(table.lookup)} combinations, each one")
+    typer.echo(
+        f"{file}: table {table.name}: {len(table.rows)} rows meet all {len(table.lookup)} combinations, each one"
+    )
 
 
 def _rules_table(table: DecisionTable) -> Table:

@@ -8,12 +8,14 @@ import signal
 from collections import Counter
 from typing import Literal, get_args
 
+from service.errors import FixConfiguration
+
 Place = Literal["after_load", "after_store", "after_first_send", "before_commit", "after_commit"]
 VARIABLE = "RATCHET_FAILPOINT"
 
 _wanted, _, _number = os.environ.get(VARIABLE, "").partition(":")
 if _wanted and (_wanted not in get_args(Place) or not (_number or "1").isdigit()):
-    raise SystemExit(f"{VARIABLE}: must be one of {', '.join(get_args(Place))}, with an optional :number")
+    raise FixConfiguration(f"{VARIABLE}: must be one of {', '.join(get_args(Place))}, with an optional :number")
 _reached: Counter[str] = Counter()
 
 

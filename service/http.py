@@ -28,7 +28,12 @@ def make_app(worker: Worker) -> Starlette:
 
     async def readyz(_: Request) -> Response:
         lanes = [
-            {"lane": lane.number, "state": lane.state, "lag_messages": await lane.lag_messages(), "failure": lane.failure}
+            {
+                "lane": lane.number,
+                "state": lane.state,
+                "lag_messages": await lane.lag_messages(),
+                "failure": lane.failure,
+            }
             for lane in sorted(worker.lanes.values(), key=lambda lane: lane.number)
         ]
         ready = worker.joined and all(lane["state"] == "open" for lane in lanes)

@@ -90,7 +90,7 @@ class KafkaLog:
             self._consumer.resume(*self._partitions.values())
 
     def is_owned(self) -> bool:
-        return self._consumer.assignment().issuperset(self._partitions.values())
+        return bool(self._consumer.assignment().issuperset(self._partitions.values()))
 
     async def unread(self) -> int:
         """From the positions, not the committed offsets: what ends a transaction takes an offset but is no message."""
@@ -150,7 +150,7 @@ class KafkaLog:
 
 
 async def _send_partition(producer: AIOKafkaProducer, to: TopicPartition, messages: Sequence[Outbound]) -> None:
-    """aiokafka's batches rather than its `send`: a dead letter may have neither key nor value."""
+    """Batches rather than `send`: a dead letter may have neither key nor value."""
     delivered = []
     batch = producer.create_batch()
     for message in messages:

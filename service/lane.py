@@ -19,7 +19,6 @@ stored while the last one's transaction commits; transactions stay in order and 
 import asyncio
 import logging
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -40,6 +39,7 @@ from service.batch import (
 )
 from service.errors import LaneLost, WaitAndRetry
 from service.failpoint import reach
+from service.inbox import Batch, Inbox, Limits
 from service.ports import Log, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
 from service.sweep import Sweep, request
 from service.translate import Item, course_timeline, translate
@@ -49,24 +49,10 @@ log = logging.getLogger(__name__)
 MICROSECONDS = 1_000_000
 
 
-class Limits(NamedTuple):
-    """Bounds of a lane; each is a setting."""
-
-    batch_messages: int = 2000
-    batch_bytes: int = 4 * 1024 * 1024
-    new_facts_per_record: int = 200
-    future_tolerance_seconds: int = 300
-    idle_seconds: float = 1.0
-    retry_seconds: float = 0.5
-    retry_limit_seconds: float = 10.0
-
-
-class Batch(NamedTuple):
-    """Messages from `start` (inclusive) to `end` (exclusive) of every topic, in order of arrival."""
-
-    messages: tuple[Received, ...]
-    start: Offsets
-    end: Offsets
+IDLE_SECONDS = 1.0
+"""After this long without messages the lane notes where it stands."""
+RETRY_SECONDS = 0.5
+RETRY_LIMIT_SECONDS = 10.0
 
 
 class Prepared(NamedTuple):
@@ -87,7 +73,8 @@ class Lane:
         partitions: int,
         log: Log,
         store: Store,
-        limits: Limits = Limits(),
+        limits: Limits,
+        future_tolerance_seconds: int,
         prefix: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -101,19 +88,16 @@ class Lane:
         self._log = log
         self._store = store
         self._limits = limits
+        self._future_tolerance = future_tolerance_seconds * MICROSECONDS
         self._prefix = prefix
         self._clock = clock
         self._wake = asyncio.Event()
         self._closing = False
         self._has_producer = False
         self._epoch = 0
-        self._inbox: dict[str, deque[Received]] = {topic: deque() for topic in self._topics}
-        self._inbox_bytes = 0
+        self._inbox = Inbox({}, {}, limits)
         self._in_hand = 0
         self._paused = True
-        self._handed_over: dict[str, int] = {}
-        self._start: dict[str, int] = {}
-        self._plan: dict[str, int] = {}
         self._committed: dict[str, int] = {}
         self._noted: dict[str, int] = {}
         self._sweep = Sweep(number, partitions, log, store)
@@ -125,12 +109,7 @@ class Lane:
         """Take messages as Kafka hands them over. Before the lane is open they are dropped; they come again."""
         if self.state != "open":
             return
-        inbox = self._inbox[topic]
-        for message in messages:
-            if message.offset >= self._handed_over[topic]:
-                inbox.append(message)
-                self._inbox_bytes += message.size_bytes
-                self._handed_over[topic] = message.offset + 1
+        self._inbox.add(topic, messages)
         self.active_at = time.monotonic()
         self._throttle()
         self._wake.set()
@@ -145,28 +124,28 @@ class Lane:
 
     async def lag_messages(self) -> int:
         """Messages known to be waiting: not handed over yet, in the inbox, or in a batch in hand."""
-        waiting = sum(len(inbox) for inbox in self._inbox.values()) + self._in_hand
-        return waiting + await self._log.unread()
+        return len(self._inbox) + self._in_hand + await self._log.unread()
 
     async def _run(self) -> None:
         """Take the lane over and work, again and again, until closed or lost for good."""
-        delay_seconds = self._limits.retry_seconds
+        delay_seconds = RETRY_SECONDS
         try:
             while not self._closing:
                 try:
                     await self._take_over()
-                    delay_seconds = self._limits.retry_seconds
+                    delay_seconds = RETRY_SECONDS
                     await self._work()
                 except WaitAndRetry as error:
                     self._fail("waiting", error)
                 except LaneLost as error:
                     self._fail("lost", error)
-                    delay_seconds = self._limits.retry_limit_seconds
+                    self._has_producer = False
+                    delay_seconds = RETRY_LIMIT_SECONDS
                 if not self._closing:
                     await self._pause(delay_seconds)
-                    delay_seconds = min(delay_seconds * 2, self._limits.retry_limit_seconds)
-                if self.state == "lost" and not self._log.is_owned():
-                    return
+                    delay_seconds = min(delay_seconds * 2, RETRY_LIMIT_SECONDS)
+                if not self._log.is_owned():
+                    return  # or it would fence the lane's rightful owner
         finally:
             self.state = "closed"
             await self._sweep.stop()
@@ -184,17 +163,14 @@ class Lane:
         self._epoch = lease.epoch
         self._committed = await self._log.committed(lease.committed)
         self._noted = dict(lease.committed)
-        self._start = dict(self._committed)
-        self._handed_over = dict(self._committed)
-        self._plan = {topic: end for topic, end in lease.plan.items() if end > self._start.get(topic, end)}
-        self._log.open(self._start)
+        self._inbox = Inbox(self._committed, lease.plan, self._limits)
+        self._log.open(self._committed)
         self.state, self.failure, self._paused = "open", None, False
         self._sweep.start()
 
     def _clear(self) -> None:
-        for inbox in self._inbox.values():
-            inbox.clear()
-        self._inbox_bytes = self._in_hand = 0
+        self._inbox = Inbox({}, {}, self._limits)
+        self._in_hand = 0
         self._paused = True
         self._log.pause()
 
@@ -245,75 +221,25 @@ class Lane:
             if self._closing or (publishing is not None and publishing.done()):
                 return None
             self._wake.clear()
-            batch = await self._planned_batch() if self._plan else self._cut()
+            for topic in self._inbox.awaited:
+                self._inbox.skip_to(topic, await self._log.beginning(topic))
+            batch = self._inbox.next_batch()
+            self._throttle()
             if batch is not None:
-                self._start = dict(batch.end)
-                self._throttle()
                 return batch
             try:
-                async with asyncio.timeout(self._limits.idle_seconds):
+                async with asyncio.timeout(IDLE_SECONDS):
                     await self._wake.wait()
             except TimeoutError:
-                if publishing is None and not self._plan:
+                if publishing is None and not self._inbox.is_planned:
                     await self._note_committed()
 
-    async def _planned_batch(self) -> Batch | None:
-        """The batch that was planned before: exactly that, once all of it has been handed over."""
-        for topic, end in self._plan.items():
-            if self._handed_over[topic] < end:
-                self._handed_over[topic] = max(self._handed_over[topic], await self._log.beginning(topic))
-        if any(self._handed_over[topic] < end for topic, end in self._plan.items()):
-            return None
-        messages: list[Received] = []
-        for topic, end in self._plan.items():
-            while self._inbox[topic] and self._inbox[topic][0].offset < end:
-                messages.append(self._take(topic))
-        batch = Batch(
-            tuple(sorted(messages, key=lambda message: message.timestamp)), self._start, {**self._start, **self._plan}
-        )
-        self._plan = {}
-        return batch
-
-    def _cut(self) -> Batch | None:
-        """A new batch, within the limits; over the topics in order of their timestamps, which is how they were sent."""
-        messages: list[Received] = []
-        size_bytes = 0
-        facts: Counter[bytes | None] = Counter()
-        end = dict(self._start)
-        while len(messages) < self._limits.batch_messages and size_bytes < self._limits.batch_bytes:
-            topic = min(
-                (topic for topic in self._topics if self._inbox[topic]),
-                key=lambda topic: self._inbox[topic][0].timestamp,
-                default=None,
-            )
-            if topic is None:
-                break
-            key = self._inbox[topic][0].key
-            if facts[key] == self._limits.new_facts_per_record:
-                break
-            facts[key] += 1
-            message = self._take(topic)
-            size_bytes += message.size_bytes
-            end[topic] = message.offset + 1
-            messages.append(message)
-        return Batch(tuple(messages), self._start, end) if messages else None
-
-    def _take(self, topic: str) -> Received:
-        message = self._inbox[topic].popleft()
-        self._inbox_bytes -= message.size_bytes
-        return message
-
     def _throttle(self) -> None:
-        """Keep at most two batches waiting, more only where the plan asks for it."""
-        waiting = sum(len(inbox) for inbox in self._inbox.values())
-        full = waiting >= 2 * self._limits.batch_messages or self._inbox_bytes >= 2 * self._limits.batch_bytes
-        planned = any(self._handed_over[topic] < end for topic, end in self._plan.items())
-        if full and not planned and not self._paused:
+        if self._inbox.is_full and not self._paused:
             self._log.pause()
-            self._paused = True
-        elif self._paused and (planned or not full):
+        elif self._paused and not self._inbox.is_full:
             self._log.resume()
-            self._paused = False
+        self._paused = self._inbox.is_full
 
     async def _prepare(self, batch: Batch) -> Prepared:
         """Plan, load, decide, store."""
@@ -347,7 +273,7 @@ class Lane:
 
     def _now(self) -> Clock:
         now = int(self._clock() * MICROSECONDS)
-        return Clock(now, now + self._limits.future_tolerance_seconds * MICROSECONDS)
+        return Clock(now, now + self._future_tolerance)
 
     async def _store_definitions(
         self, work: Work, courses: Mapping[str, StoredCourse]
@@ -383,16 +309,16 @@ class Lane:
                     timeline = course_timeline(courses.get(heard[0][1].course_key))
                     decided[key], rejected = decide_record(record, heard, timeline, clock, self._committed)
                     letters += rejected
-            changed = [record for key, record in decided.items() if record is not records.get(key) and record.record.facts]
+            changed = [
+                record for key, record in decided.items() if record is not records.get(key) and record.record.facts
+            ]
             with metrics.STAGE_SECONDS.labels("store").time():
                 if not changed or await self._store.save_records(changed):
                     return decided, letters
             metrics.STORE_MISSES.inc()
             records = await self._store.load_records(work.records)
 
-    async def _decided_under_old_definitions(
-        self, work: Work, records: Mapping[str, StoredRecord]
-    ) -> list[Outbound]:
+    async def _decided_under_old_definitions(self, work: Work, records: Mapping[str, StoredRecord]) -> list[Outbound]:
         """A definition that came while the batch was in flight has not seen its records: ask to decide them again."""
         if not records:
             return []

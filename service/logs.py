@@ -8,7 +8,7 @@ import structlog
 
 def configure(level: str) -> None:
     """Everything that logs through the standard library comes out as JSON; libraries only from WARNING on."""
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, StringConstraints, ValidationError, model
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import FixConfiguration
-from service.lane import Limits
+from service.inbox import Limits
 
 PREFIX = "RATCHET_"
 SECRETS_DIR = "RATCHET_SECRETS_DIR"
@@ -26,7 +26,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
-    kafka_bootstrap_servers: str = Field("localhost:9092", description="Addresses of Kafka brokers, with commas between")
+    kafka_bootstrap_servers: str = Field(
+        "localhost:9092", description="Addresses of Kafka brokers, with commas between"
+    )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How to talk to Kafka; `SASL_PLAINTEXT` only with `kafka_allow_sasl_without_tls`"
     )
@@ -35,9 +37,7 @@ class Settings(BaseSettings):
     )
     kafka_sasl_username: str | None = Field(None, description="Kafka user")
     kafka_sasl_password: SecretStr | None = Field(None, description="Kafka password")
-    kafka_allow_sasl_without_tls: bool = Field(
-        False, description="Allow the password to cross the network in the open"
-    )
+    kafka_allow_sasl_without_tls: bool = Field(False, description="Allow the password to cross the network in the open")
     kafka_ca_file: Path | None = Field(None, description="Authorities (PEM) to trust for Kafka, else the system's")
     kafka_certificate_file: Path | None = Field(None, description="Client certificate (PEM) for Kafka")
     kafka_key_file: Path | None = Field(None, description="Key (PEM) of the client certificate for Kafka")
@@ -111,7 +111,6 @@ class Settings(BaseSettings):
             batch_messages=self.batch_messages,
             batch_bytes=self.batch_bytes,
             new_facts_per_record=self.new_facts_per_record,
-            future_tolerance_seconds=self.future_tolerance_seconds,
         )
 
     def kafka_options(self) -> dict[str, Any]:
@@ -155,7 +154,9 @@ def load_settings() -> Settings:
     """From the environment, and from files in RATCHET_SECRETS_DIR. Raises FixConfiguration naming each variable."""
     known = {(PREFIX + name).upper() for name in Settings.model_fields}
     unknown = sorted(
-        name for name in os.environ if name.startswith(PREFIX) and name not in known and not name.startswith(NOT_SETTINGS)
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and name not in known and not name.startswith(NOT_SETTINGS)
     )
     if unknown:
         raise FixConfiguration(f"{', '.join(unknown)}: no such setting; `ratchet settings` lists those there are")

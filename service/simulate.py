@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from contracts.fields import format_timestamp, parse_timestamp
+from contracts.fields import course_key_of, format_timestamp, parse_timestamp
 from contracts.outbound import certificate_id
 from contracts.topics import COURSE_DEFINED, FACTS, TOPICS, Topic
 from rules.values import Instant, Record
@@ -67,8 +67,7 @@ class Simulation:
             return
         self._courses[item.key] = course
         for key in list(self._records):
-            tenant_id, _, course_id = key.split("/")
-            if f"{tenant_id}/{course_id}" == item.key and self._records[key].record.in_progress:
+            if course_key_of(key) == item.key and self._records[key].record.in_progress:
                 yield from self._decide(received, HeardRequest(key, item.key, None))
 
     def _decide(self, received: Received, item: HeardFact | HeardRequest) -> Iterator[Line]:

@@ -17,6 +17,7 @@ from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from contracts.fields import course_key_of
 from rules.values import (
     Certificate,
     Course,
@@ -40,13 +41,12 @@ NOT_ALLOWED = {13, 18, 8000}
 
 def record_document(stored: StoredRecord) -> Document:
     """A record as it is stored, with its next revision. `open`: in progress, for the sweeps."""
-    tenant_id, _, course_id = stored.key.split("/")
     record = stored.record
     plain = msgspec.to_builtins
     return {
         "_id": stored.key,
         "rev": stored.rev + 1,
-        "course_key": f"{tenant_id}/{course_id}",
+        "course_key": course_key_of(stored.key),
         "open": record.in_progress,
         "definition_version": record.definition_version,
         "attempt": record.attempt,
@@ -153,7 +153,7 @@ class MongoStore:
         self._lanes = chosen["lanes"]
 
     async def prepare(self) -> None:
-        """Make the indexes. Raises FixConfiguration where the database cannot be used, WaitAndRetry where it is away."""
+        """Make the indexes. Raises FixConfiguration where the database is not fit, WaitAndRetry where it is away."""
         async with _mongo_answers():
             hello = await self._client.admin.command("hello")
             if "setName" not in hello and hello.get("msg") != "isdbgrid":
@@ -166,9 +166,7 @@ class MongoStore:
                 name="in_progress",
                 partialFilterExpression={"open": True},
             )
-            await self._courses.create_index(
-                ["lane"], name="sweeping", partialFilterExpression={"sweeping": True}
-            )
+            await self._courses.create_index(["lane"], name="sweeping", partialFilterExpression={"sweeping": True})
 
     async def close(self) -> None:
         """Close every connection."""

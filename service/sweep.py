@@ -11,7 +11,7 @@ from uuid import uuid5
 
 from msgspec.structs import replace
 
-from contracts.fields import record_key
+from contracts.fields import split_key
 from contracts.inbound import ReevaluationRequested
 from contracts.outbound import NAMESPACE
 from contracts.topics import REEVALUATION_REQUESTED
@@ -30,8 +30,7 @@ PASS_LIMIT_SECONDS: Final = 30.0
 
 def request(key: str, version: int, changed_at: Instant, partition: int) -> Outbound:
     """A request to decide a record again. The same for the same record and version."""
-    tenant_id, learner_id, course_id = key.split("/")
-    assert record_key(tenant_id, learner_id, course_id) == key, "ids have no slash"
+    tenant_id, learner_id, course_id = split_key(key)
     message = ReevaluationRequested.model_construct(
         message_id=str(uuid5(NAMESPACE, f"reevaluation/{key}/{version}")),
         tenant_id=tenant_id,
@@ -77,17 +76,21 @@ class Sweep:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            try:
-                left = [course for course in await self._store.courses_to_sweep(self._lane) if await self._pass(course)]
-            except WaitAndRetry as error:
-                log.warning("sweep waits", extra={"lane": self._lane, "error": str(error)})
-                left = [None]
-            if left:
+            if await self._all_passes():
                 await asyncio.sleep(delay_seconds)
                 delay_seconds = min(2 * delay_seconds, PASS_LIMIT_SECONDS)
                 self._wake.set()
             else:
                 delay_seconds = PASS_SECONDS
+
+    async def _all_passes(self) -> bool:
+        """One pass over each course that needs it. True: another round must look."""
+        try:
+            courses = await self._store.courses_to_sweep(self._lane)
+            return any([await self._pass(course) for course in courses])
+        except WaitAndRetry as error:
+            log.warning("sweep waits", extra={"lane": self._lane, "error": str(error)})
+            return True
 
     async def _pass(self, course: StoredCourse) -> bool:
         """Ask for every record behind, page by page. True: there were some, so that another pass must look."""

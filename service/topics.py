@@ -6,13 +6,13 @@ carry messages on (dead letters, rerouted) must take anything that the inbound o
 
 import asyncio
 import logging
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from contracts.topics import COURSE_DEFINED, CONSUMED, DEAD_LETTER, REROUTED, TOPICS
+from contracts.topics import CONSUMED, COURSE_DEFINED, DEAD_LETTER, REROUTED, TOPICS
 from service.errors import FixConfiguration
 from service.settings import Settings
 
@@ -102,7 +102,7 @@ class _Admin:
         self._prefix = settings.topic_prefix
         self._client = AIOKafkaAdminClient(**settings.kafka_options(), request_timeout_ms=settings.start_seconds * 1000)
 
-    async def __aenter__(self) -> "_Admin":
+    async def __aenter__(self) -> Self:
         try:
             async with asyncio.timeout(self._settings.start_seconds):
                 await self._client.start()
@@ -133,9 +133,9 @@ class _Admin:
         except KafkaError as error:
             raise FixConfiguration(f"topics cannot be created: {error!r}") from None
         for name, code, *rest in response.topic_errors:
-            error = for_code(code)
-            if code and error is not TopicAlreadyExistsError:
-                raise FixConfiguration(f"topic {name} cannot be created: {error.__name__} {rest[0] if rest else ''}")
+            problem = for_code(code)
+            if code and problem is not TopicAlreadyExistsError:
+                raise FixConfiguration(f"topic {name} cannot be created: {problem.__name__} {rest[0] if rest else ''}")
 
     async def wait_for(self, names: set[str]) -> dict[str, int]:
         """A created topic appears in the metadata a moment later."""

@@ -6,13 +6,14 @@ The names of the wire meet the names of the rules here, and nowhere else.
 import json
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from aiokafka.partitioner import murmur2
 from msgspec import Struct
 from pydantic import ValidationError
 
 from contracts import headers
-from contracts.fields import course_key, record_key
+from contracts.fields import course_key, split_key
 from contracts.inbound import (
     AboutRecord,
     AttendanceChanged,
@@ -24,6 +25,7 @@ from contracts.inbound import (
 )
 from contracts.outbound import (
     CertificateAction,
+    CompletionChange,
     CourseCompletionChanged,
     CourseStanding,
     StepCompletionChanged,
@@ -41,6 +43,7 @@ from contracts.topics import (
 from rules.tables import SHIPPED
 from rules.values import (
     Change,
+    CourseChange,
     CourseDefinition,
     Fact,
     StepChange,
@@ -108,7 +111,7 @@ def translate(received: Received, partitions: int, prefix: str = "") -> Item:
     topic = BY_NAME[received.topic]
     if topic is REROUTED:
         origin = headers.origin(received.headers)
-        name = "" if origin is None else origin[1].decode("utf-8", "replace")
+        name = "" if origin is None else origin.topic.decode("utf-8", "replace")
         original = BY_NAME.get(name.removeprefix(prefix))
         if original is None or original is REROUTED:
             return Unusable("invalid_message", f"header {headers.REROUTED_TOPIC}: must name a topic that is read here")
@@ -123,7 +126,9 @@ def translate(received: Received, partitions: int, prefix: str = "") -> Item:
     return item if partition == received.partition else Misrouted(partition)
 
 
-def read(topic: Topic, value: bytes | None, traceparent: bytes | None) -> HeardFact | HeardRequest | HeardDefinition | Unusable:
+def read(
+    topic: Topic, value: bytes | None, traceparent: bytes | None
+) -> HeardFact | HeardRequest | HeardDefinition | Unusable:
     """What a message's value says, whatever its key and partition."""
     invalid = "invalid_definition" if topic is COURSE_DEFINED else "invalid_message"
     if value is None:
@@ -250,9 +255,7 @@ _BECAUSE = {row.rule_id: row.because for table in SHIPPED for row in table.rows}
 
 def stored_change(key: str, change: Change, traceparent: bytes | None) -> StoredChange:
     """A change of the record with this key, as it goes out."""
-    tenant_id, learner_id, course_id = key.split("/")
-    assert record_key(tenant_id, learner_id, course_id) == key, "ids have no slash"
-    what, cause = change.what, change.cause
+    tenant_id, learner_id, course_id = split_key(key)
     common = {
         "message_id": message_id(key, change.sequence),
         "tenant_id": tenant_id,
@@ -260,42 +263,47 @@ def stored_change(key: str, change: Change, traceparent: bytes | None) -> Stored
         "course_id": course_id,
         "attempt": change.attempt,
         "sequence": change.sequence,
-        "rule_id": cause.rule_id,
-        "because": _BECAUSE[cause.rule_id],
-        "caused_by": cause.message_id,
-        "changed_at": cause.changed_at,
+        "rule_id": change.cause.rule_id,
+        "because": _BECAUSE[change.cause.rule_id],
+        "caused_by": change.cause.message_id,
+        "changed_at": change.cause.changed_at,
         "decided_at": change.decided_at,
     }
-    message: StepCompletionChanged | CourseCompletionChanged
-    if isinstance(what, StepChange):
-        topic = STEP_COMPLETION_CHANGED
-        standing = CourseStanding.model_construct(
-            status=what.course.status, completed_via=what.course.completed_via, evidence=what.course.evidence
-        )
-        message = StepCompletionChanged.model_construct(
-            **common,
-            step_id=what.step_id,
-            step_kind=what.step_kind,
-            percent=what.percent,
-            previous_percent=what.previous_percent,
-            complete=what.complete,
-            previously_complete=what.previously_complete,
-            course=standing,
-        )
+    if isinstance(change.what, StepChange):
+        topic, message = STEP_COMPLETION_CHANGED, _step_message(change.what, common)
     else:
-        topic = COURSE_COMPLETION_CHANGED
-        completed = what.completed_via is not None
-        attempt = what.certificate_attempt
-        message = CourseCompletionChanged.model_construct(
-            **common,
-            status="completed" if completed else "incomplete",
-            previous_status="incomplete" if completed else "completed",
-            completed_via=what.completed_via,
-            completed_at=what.completed_at,
-            certificate=CertificateAction.model_construct(
-                action=what.certificate_action,
-                certificate_id=None if attempt is None else certificate_id(key, attempt),
-            ),
-        )
+        topic, message = COURSE_COMPLETION_CHANGED, _course_message(key, change.what, common)
     value = message.model_dump_json().encode()
     return StoredChange(topic.name, message.message_id, change.decided_at, value, traceparent)
+
+
+def _step_message(what: StepChange, common: dict[str, Any]) -> CompletionChange:
+    standing = CourseStanding.model_construct(
+        status=what.course.status, completed_via=what.course.completed_via, evidence=what.course.evidence
+    )
+    return StepCompletionChanged.model_construct(
+        **common,
+        step_id=what.step_id,
+        step_kind=what.step_kind,
+        percent=what.percent,
+        previous_percent=what.previous_percent,
+        complete=what.complete,
+        previously_complete=what.previously_complete,
+        course=standing,
+    )
+
+
+def _course_message(key: str, what: CourseChange, common: dict[str, Any]) -> CompletionChange:
+    completed = what.completed_via is not None
+    attempt = what.certificate_attempt
+    return CourseCompletionChanged.model_construct(
+        **common,
+        status="completed" if completed else "incomplete",
+        previous_status="incomplete" if completed else "completed",
+        completed_via=what.completed_via,
+        completed_at=what.completed_at,
+        certificate=CertificateAction.model_construct(
+            action=what.certificate_action,
+            certificate_id=None if attempt is None else certificate_id(key, attempt),
+        ),
+    )

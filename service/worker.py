@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError
 from faststream.kafka import KafkaBroker
@@ -21,7 +21,7 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 
 from contracts.topics import CONSUMED
 from service import metrics
-from service.errors import RestartProcess
+from service.errors import FixConfiguration, RestartProcess
 from service.kafka_log import CALL_SECONDS, KafkaLog
 from service.lane import Lane
 from service.ports import Received, Store
@@ -56,7 +56,9 @@ def producer_options(settings: Settings) -> dict[str, Any]:
 class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed
     """Owns the consumer, the lanes and the watch over them."""
 
-    def __init__(self, settings: Settings, store: Store, partitions: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, partitions: int, clock: Callable[[], float] = time.time
+    ) -> None:
         self.lanes: dict[int, Lane] = {}
         self.joined = False
         self._settings = settings
@@ -104,12 +106,12 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is no
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises what ends the process: RestartProcess, FixConfiguration, a bug."""
-        await self._sender.start()
-        await self._broker.start()
         watch = asyncio.create_task(self._watch())
         stopped = asyncio.create_task(stop.wait())
         try:
-            done, _ = await asyncio.wait([watch, stopped, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            await self._start()
+            ending: list[asyncio.Future[Any]] = [watch, stopped, self._failed]
+            done, _ = await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:
                 ended.result()
         finally:
@@ -117,7 +119,19 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is no
                 task.cancel()
             await self._close(list(self.lanes))
             await self._broker.stop()
+            await self._close(list(self.lanes))  # of a rebalance that came in between
             await self._sender.stop()
+
+    async def _start(self) -> None:
+        """Bounded: aiokafka's start waits for ever for a coordinator."""
+        try:
+            async with asyncio.timeout(self._settings.start_seconds):
+                await self._sender.start()
+                await self._broker.start()
+        except TimeoutError:
+            raise FixConfiguration(
+                f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: no group could be joined within {self._settings.start_seconds} s"
+            ) from None
 
     # -- what aiokafka calls ------------------------------------------------------------------------------------
 
@@ -127,7 +141,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is no
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Open a lane for each partition number."""
-        consumer = self._subscriber.consumer
+        consumer = self._consumer
         consumer.pause(*assigned)
         topics = [topic.name for topic in CONSUMED]
         for number in sorted({partition.partition for partition in assigned}):
@@ -147,6 +161,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is no
                 lane_log,
                 self._store,
                 self._settings.limits,
+                self._settings.future_tolerance_seconds,
                 self._prefix,
                 self._clock,
             )
@@ -154,6 +169,12 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is no
             self.lanes[number] = lane
         self.joined = True
         log.info("lanes assigned", extra={"lanes": sorted(self.lanes)})
+
+    @property
+    def _consumer(self) -> AIOKafkaConsumer:
+        consumer = self._subscriber.consumer
+        assert consumer is not None, "aiokafka and FastStream call back once it is there"
+        return consumer
 
     def _make_producer(self, transactional_id: str) -> AIOKafkaProducer:
         return AIOKafkaProducer(
@@ -185,7 +206,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is no
 
     async def _position(self, partition: TopicPartition) -> int | None:
         try:
-            return int(await self._subscriber.consumer.position(partition))
+            return int(await self._consumer.position(partition))
         except IllegalStateError:
             return None
 
@@ -210,9 +231,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is no
 
 
 def _received(topic: str, record: ConsumerRecord[Any, Any]) -> Received:
-    return Received(
-        topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers
-    )
+    return Received(topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers)
 
 
 async def _parse(records: tuple[ConsumerRecord[Any, Any], ...]) -> KafkaMessage:
@@ -225,7 +244,7 @@ async def _decode(message: KafkaMessage) -> object:
 
 
 def _faststream_security(options: dict[str, Any], protocol: str, ssl_context: Any) -> dict[str, Any]:
-    """aiokafka's connection options in FastStream's words."""
+    """The connection options of aiokafka in FastStream's words."""
     use_ssl = protocol.endswith("SSL")
     username, password = options.pop("sasl_plain_username", None), options.pop("sasl_plain_password", None)
     mechanism = options.pop("sasl_mechanism", None)

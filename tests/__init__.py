@@ -1,0 +1,1 @@
+"""Mirrors the packages; `scenarios` are golden cases, `faults` crashes, `stack` starts real servers."""

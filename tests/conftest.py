@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +52,7 @@ def _started(server: Server) -> Iterator[Server]:
 def make_world(broker: Server, database: Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., World]:
     """Makes worlds on the shared servers, their topics created."""
 
-    def make(**settings: str) -> World:
+    def make(**settings: Any) -> World:
         world = World(broker, database, tmp_path_factory.mktemp("world"), **settings)
         world.create_topics()
         return world

@@ -67,15 +67,14 @@ def timelines(draw: st.DrawFn, most: int = 3) -> Timeline:
         step_ids = draw(st.sets(st.sampled_from(STEPS), min_size=1))
         steps = {step_id: draw(step_definitions(step_id)) for step_id in sorted(step_ids)}
         at = draw(st.integers(0, LAST))
-        versions.append(
-            CourseDefinition(version, f"d{version}", at, steps, draw(st.booleans()), draw(st.booleans()))
-        )
+        versions.append(CourseDefinition(version, f"d{version}", at, steps, draw(st.booleans()), draw(st.booleans())))
     return timeline(versions)
 
 
 def arrive(arriving: list[Fact], known: Timeline) -> tuple[Record, list[Change]]:
     """The record and all changes after facts arrived in this order."""
-    record, announced = Record(), []
+    record = Record()
+    announced: list[Change] = []
     for fact in arriving:
         record, changes = decide(record, fact, known, 0)
         announced += changes
@@ -115,7 +114,8 @@ def test_a_completion_is_taken_back_only_by_a_reassignment_later_in_time(arrivin
             else:
                 taken_by = record.facts[change.cause.message_id]
                 assert taken_by.kind == "reassigned"
-                assert completed_at is not None and taken_by.changed_at >= completed_at
+                assert completed_at is not None
+                assert taken_by.changed_at >= completed_at
                 completed_at = None
         assert record.standing.course.completed_at == completed_at
 
@@ -175,9 +175,7 @@ def test_deciding_again_under_a_known_definition_changes_nothing(arriving: list[
 
 @settings(max_examples=400)
 @given(step_definitions("e1"), st.none() | values, st.dictionaries(st.sampled_from(SESSIONS), values))
-def test_percent_against_exact_fractions(
-    step: StepDefinition, base: Value | None, sessions: dict[str, Value]
-) -> None:
+def test_percent_against_exact_fractions(step: StepDefinition, base: Value | None, sessions: dict[str, Value]) -> None:
     percent, verdict, _ = measure(step, base, sessions)
     counted = {name: value for name, value in sessions.items() if name in step.sessions}
     if base is not None and base.unit == "minutes" and base.amount and not step.scheduled_minutes:
@@ -185,7 +183,7 @@ def test_percent_against_exact_fractions(
         return
     share = Fraction(0)
     if base is not None:
-        whole = base.unit == "minutes" and step.scheduled_minutes or 100
+        whole = (step.scheduled_minutes if base.unit == "minutes" else 0) or 100
         share = min(Fraction(base.amount, whole), Fraction(1))
     attended = Fraction(0)
     for name, minutes in step.sessions.items():

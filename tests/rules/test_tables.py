@@ -35,7 +35,10 @@ REFUSED = {
     "a row is no mapping": (set_in(("rows", 0), "x"), "row 1: must be a mapping"),
     "no id": (set_in(("rows", 0, "id"), None), "row 1: needs `id:`"),
     "the id twice": (set_in(("rows", 1, "id"), "reassignment-removes-completion"), "the id stands twice"),
-    "no sentence": (set_in(("rows", 0, "because"), " "), r"row 1 \(reassignment-removes-completion\): needs `because:`"),
+    "no sentence": (
+        set_in(("rows", 0, "because"), " "),
+        r"row 1 \(reassignment-removes-completion\): needs `because:`",
+    ),
     "unknown source": (set_in(("rows", 0, "source"), ["P9"]), "needs `source:`"),
     "unknown condition": (set_in(("rows", 0, "when", "mood"), "good"), "when: unknown name mood"),
     "unknown outcome": (set_in(("rows", 0, "then", "mail"), "send"), "then: unknown name mail"),

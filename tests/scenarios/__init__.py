@@ -66,9 +66,11 @@ def compare(scenario: Scenario, happened: Happened) -> None:
         for wanted, (topic, value) in zip(messages, happened.changes[key], strict=True):
             assert topic == wanted["topic"], (wanted, value)
             _assert_holds(wanted["value"], value)
-            assert (value["certificate"]["certificate_id"] is None) == (
-                value["certificate"]["action"] == "none"
-            ) if topic == "course-completion-changed" else True
+            assert (
+                (value["certificate"]["certificate_id"] is None) == (value["certificate"]["action"] == "none")
+                if topic == "course-completion-changed"
+                else True
+            )
     letters = [message for message in scenario.sent if message["topic"] == "dead-letter"]
     assert [reason for reason, _ in sorted(happened.dead_letters)] == sorted(letter["reason"] for letter in letters)
     for letter in letters:

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
+from contracts.fields import course_key_of
 from contracts.topics import TOPICS
 from rules.decide import MessageIdReused, decide, redecide
 from rules.tables import SHIPPED
-from rules.values import Record, Timeline
+from rules.values import Fact, Record
 from service.batch import Clock, accept_definitions
 from service.ports import Received, StoredCourse
 from service.simulate import state
 from service.store_mongo import connect
-from service.translate import HeardDefinition, Unusable, course_timeline, read, stored_change
+from service.translate import HeardDefinition, HeardFact, Unusable, course_timeline, read, stored_change
 from tests.scenarios import SCENARIOS, Happened, Scenario, compare, split_lines
 from tests.stack.service import RATCHET, World
 from tests.stack.wire import Wire
@@ -39,26 +40,26 @@ def fold(scenario: Scenario) -> tuple[Happened, dict[str, Record]]:
         if isinstance(item, Unusable):
             dead.append((item.reason, item.explanation))
             continue
+        work: dict[str, Fact | None] = {}
         if isinstance(item, HeardDefinition):
             message = Received("lms.course-defined.v1", 0, 0, 0, None, None, ())
             course = courses.get(item.key, StoredCourse(item.key, 0, 0))
             courses[item.key], letters = accept_definitions(course, [(message, item)], Clock(now, now))
             dead += [(why.reason, why.explanation) for _, why in letters]
-            work = {key: None for key, record in records.items() if record.in_progress}
+            work.update({key: None for key, record in records.items() if record.in_progress})
         else:
-            assert not hasattr(item, "fact") or item.fact.changed_at
-            work = {item.key: item.fact}
+            assert isinstance(item, HeardFact)
+            work[item.key] = item.fact
         for key, fact in work.items():
             record = records.get(key, Record())
-            tenant_id, _, course_id = key.split("/")
-            timeline: Timeline = course_timeline(courses.get(f"{tenant_id}/{course_id}"))
+            timeline = course_timeline(courses.get(course_key_of(key)))
             if fact is not None and fact.changed_at > now and fact.message_id not in record.facts:
                 dead.append(("changed_at_in_future", "changed_at"))
                 continue
             try:
                 decided = redecide(record, timeline, now) if fact is None else decide(record, fact, timeline, now)
             except MessageIdReused:
-                dead.append(("message_id_reused", f"message_id: {fact.message_id}"))
+                dead.append(("message_id_reused", f"message_id: {value['message_id']}"))
                 continue
             records[key] = decided[0]
             for change in decided[1]:
@@ -91,10 +92,8 @@ UNSEEN = {
 }
 
 
-def test_simulate(tmp_path_factory: pytest.TempPathFactory) -> None:
-    lines = [
-        json.dumps({"topic": short, "value": value}) for scenario in SCENARIOS for short, value in scenario.given
-    ]
+def test_simulate() -> None:
+    lines = [json.dumps({"topic": short, "value": value}) for scenario in SCENARIOS for short, value in scenario.given]
     ran = subprocess.run(
         [RATCHET, "simulate", "-", "--records"],
         input="\n".join(lines),

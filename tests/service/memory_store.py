@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
+from contracts.fields import course_key_of
 from rules.values import Instant
 from service.errors import LaneLost
 from service.ports import Lease, Offsets, StoredCourse, StoredRecord
@@ -60,14 +61,9 @@ class MemoryStore:
         behind = sorted(
             key
             for key, stored in self._records.items()
-            if _course_key(key) == course_key
+            if course_key_of(key) == course_key
             and stored.record.in_progress
             and stored.record.definition_version < version
             and key > after
         )
         return behind[:limit]
-
-
-def _course_key(key: str) -> str:
-    tenant_id, _, course_id = key.split("/")
-    return f"{tenant_id}/{course_id}"

@@ -88,7 +88,9 @@ BAD = {
         json.dumps(GOOD).encode(), "invalid_message", "header ratchet-original-topic", topic="rerouted"
     ),
     **{
-        f"{name} missing": Bad(without(name), "invalid_message", "exactly one of" if name == "attended" else f"{name}: ")
+        f"{name} missing": Bad(
+            without(name), "invalid_message", "exactly one of" if name == "attended" else f"{name}: "
+        )
         for name in GOOD
     },
     **{f"{name} wrong": Bad(with_field(name, value), "invalid_message", f"{name}: ") for name, value in WRONG.items()},

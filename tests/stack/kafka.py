@@ -76,7 +76,9 @@ def from_java(folder: Path) -> Server:
     process = start_process([*run, "kafka.Kafka", str(configuration)], log)
     wait_for_port(port, process, log)
     address = f"127.0.0.1:{port}"
-    return Server(address, f"Apache Kafka {VERSION} at {address}, on this machine's Java", lambda: stop_process(process))
+    return Server(
+        address, f"Apache Kafka {VERSION} at {address}, on this machine's Java", lambda: stop_process(process)
+    )
 
 
 def _java() -> str:

@@ -6,6 +6,7 @@ import time
 import uuid
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
@@ -77,7 +78,7 @@ def _mongod() -> Path:
 def _initiate(address: str, member: str) -> None:
     """Make it a replica set of one member, and wait until that is the primary."""
     deadline = time.monotonic() + START_SECONDS
-    with MongoClient(address, serverSelectionTimeoutMS=2000) as client:
+    with MongoClient[dict[str, Any]](address, serverSelectionTimeoutMS=2000) as client:
         while time.monotonic() < deadline:
             try:
                 client.admin.command("replSetInitiate", {"_id": "rs0", "members": [{"_id": 0, "host": member}]})

@@ -33,7 +33,9 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def start_process(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def start_process(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a process in a group of its own, so that Ctrl-C reaches it only through `stop_process`.
 
     Whatever still runs when this process ends is stopped then.

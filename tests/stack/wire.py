@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -55,7 +55,7 @@ class Wire:
         self.world = world
         self._sent: dict[TopicPartition, int] = {}
 
-    async def __aenter__(self) -> "Wire":
+    async def __aenter__(self) -> Self:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self.world.broker.address, max_request_size=8 * 1024 * 1024, linger_ms=5
         )
@@ -115,7 +115,7 @@ class Wire:
             partitions = []
             for short in shorts:
                 topic = self.full_name(short)
-                count = len(await consumer._client._wait_on_metadata(topic))
+                count = len(await self._producer.partitions_for(topic))
                 partitions += [TopicPartition(topic, number) for number in range(count)]
             consumer.assign(partitions)
             ends = await consumer.end_offsets(partitions)
@@ -150,7 +150,7 @@ class Wire:
     async def _all_committed(self, admin: AIOKafkaAdminClient) -> bool:
         if not await self._committed(admin, self._sent):
             return False
-        with MongoClient(self.world.database.address) as client:
+        with MongoClient[dict[str, Any]](self.world.database.address) as client:
             if client[self.world.name]["courses"].find_one({"sweeping": True}):
                 return False
         internal: dict[TopicPartition, int] = {}

@@ -1,0 +1,166 @@
+"""Each command through its real process: help, happy path, errors, exit status."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.stack.servers import free_port
+from tests.stack.service import World
+from tests.stack.wire import Wire
+
+DEFINITION = {
+    "message_id": "d1",
+    "tenant_id": "acme",
+    "course_id": "c-1",
+    "changed_at": "2026-01-01T09:00:00Z",
+    "version": 1,
+    "steps": [{"step_id": "e1", "kind": "event", "scheduled_minutes": 60}],
+}
+ATTENDED = {
+    "message_id": "m1",
+    "tenant_id": "acme",
+    "learner_id": "l-1",
+    "course_id": "c-1",
+    "changed_at": "2026-01-02T09:00:00Z",
+    "event_id": "e1",
+    "attended": True,
+    "source": "manual",
+}
+RESET = {**ATTENDED, "message_id": "m2", "changed_at": "2026-01-03T09:00:00Z", "attended": None, "attended_minutes": 0}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["serve"], ["topics"], ["topics", "create"], ["simulate"], ["explain"], ["rules"], ["rules", "check"]],
+    ids=" ".join,
+)
+def test_help(world: World, command: list[str]) -> None:
+    ran = world.run(*command, "--help")
+    assert "Usage: ratchet" in ran.stdout
+    if command and command not in (["topics"], ["rules"]):
+        assert "Example" in ran.stdout
+
+
+async def test_explain_tells_facts_rules_reasons_and_announcements(world: World, wire: Wire) -> None:
+    serving = world.serve().wait_until_ready()
+    for message in (("course-defined", DEFINITION), ("attendance-changed", ATTENDED), ("attendance-changed", RESET)):
+        await wire.send([message])
+        await wire.settled()
+    assert serving.stop() == 0
+    shown = world.run("explain", "acme", "l-1", "c-1").stdout
+    for words in ("attended (source manual)", "0 minutes", "completion-preserved", "evidence withdrawn", "100 → 0 %"):
+        assert words in shown, shown
+    story = json.loads(world.run("explain", "acme", "l-1", "c-1", "--json").stdout)
+    assert [told["message_id"] for told in story["timeline"]] == ["m1", "m2"]
+    lost = story["timeline"][1]
+    assert [rule["rule_id"] for rule in lost["rules"]] == ["fact-is-newest", "step-lost", "completion-preserved"]
+    assert all(rule["because"] for rule in lost["rules"])
+    assert lost["before"]["course"] == {"status": "completed", "completed_via": "steps", "evidence": "held"}
+    assert lost["after"]["course"] == {"status": "completed", "completed_via": "steps", "evidence": "withdrawn"}
+    assert [change["sequence"] for change in lost["announced"]] == [3]
+    assert story["state"]["certificate"]["status"] == "issued"
+    nobody = world.run("explain", "acme", "l-9", "c-1", check=False)
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert "no record acme/l-9/c-1" in nobody.stderr
+
+
+def test_explain_refuses_what_is_no_id(world: World) -> None:
+    ran = world.run("explain", "a/b", "l", "c", check=False)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "TENANT: 'a/b' is not an id" in ran.stderr
+
+
+def test_topics_are_created_once_and_then_checked(world: World) -> None:
+    if not world.broker.real:
+        pytest.skip("the mock broker knows no CreateTopics")
+    states = json.loads(world.run("topics", "create", "--json").stdout)
+    assert len(states) == 10
+    assert all(state == {**state, "partitions": 4, "created": False} for state in states)
+    created = json.loads(world.run("topics", "create", "--json", RATCHET_TOPIC_PREFIX=f"{world.prefix}x.").stdout)
+    assert all(state["created"] and state["name"].startswith(f"{world.prefix}x.") for state in created)
+    assert "was there" in world.run("topics", "create", RATCHET_TOPIC_PREFIX=f"{world.prefix}x.").stdout
+
+
+async def test_unequal_partitions_are_refused(world: World) -> None:
+    if not world.broker.real:
+        pytest.skip("the mock broker knows no CreatePartitions")
+    from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=world.broker.address)
+    await admin.start()
+    await admin.create_partitions({f"{world.prefix}lms.reassigned.v1": NewPartitions(5)})
+    await admin.close()
+    for command in (["serve"], ["topics", "create"]):
+        ran = world.run(*command, check=False)
+        assert ran.returncode == 2
+        assert "lms.reassigned.v1 has 5" in ran.stderr
+        assert "Traceback" not in ran.stderr
+
+
+def test_start_up_errors_name_the_setting_and_end_in_time(world: World) -> None:
+    quick = {"RATCHET_START_SECONDS": "3"}
+    nowhere = f"127.0.0.1:{free_port()}"
+    wrong = [
+        ({"RATCHET_KAFKA_BOOTSTRAP_SERVERS": nowhere}, "RATCHET_KAFKA_BOOTSTRAP_SERVERS"),
+        ({"RATCHET_MONGODB_URI": f"mongodb://{nowhere}/?replicaSet=rs0"}, "RATCHET_MONGODB_URI"),
+        ({"RATCHET_MONGODB_URI": "nonsense"}, "RATCHET_MONGODB_URI"),
+        ({"RATCHET_TOPIC_PREFIX": "other."}, "topics are missing: other.lms.course-defined.v1"),
+        ({"RATCHET_HTTP_PORT": "99999"}, "RATCHET_HTTP_PORT"),
+        ({"RATCHET_HTTP_HOST": "192.0.2.1"}, "RATCHET_HTTP_HOST"),
+        ({"RATCHET_FAILPOINT": "somewhere"}, "RATCHET_FAILPOINT"),
+    ]
+    for settings, says in wrong:
+        ran = world.run("serve", check=False, **quick, **settings)
+        assert (ran.returncode, says in ran.stderr) == (2, True), (settings, ran.returncode, ran.stderr)
+        assert "Traceback" not in ran.stderr
+
+
+def test_simulate_reads_standard_input_and_goes_on_after_bad_lines(world: World, tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"topic": "course-defined", "value": DEFINITION}),
+        "{broken",
+        "[1]",
+        '{"topic": "weather", "value": {}}',
+        '{"topic": "reassigned"}',
+        '{"topic": "reassigned", "value": null, "now": "noon"}',
+        "",
+        json.dumps({"topic": "attendance-changed", "now": "2026-01-02T08:54:59Z", "value": ATTENDED}),
+        json.dumps({"topic": "attendance-changed", "now": "2026-01-02T08:55:00Z", "value": ATTENDED}),
+    ]
+    file = tmp_path / "messages.jsonl"
+    file.write_bytes("\n".join(lines).encode() + b"\n\xff\xfe\n")
+    said = [json.loads(line) for line in world.run("simulate", str(file), "--records").stdout.splitlines()]
+    dead = [(line["line"], line["reason"]) for line in said if line.get("topic") == "dead-letter"]
+    assert dead == [
+        (2, "invalid_json"),
+        (3, "invalid_message"),
+        (4, "invalid_message"),
+        (5, "invalid_message"),
+        (6, "invalid_message"),
+        (8, "changed_at_in_future"),
+        (10, "invalid_json"),
+    ]
+    assert [line["topic"] for line in said[6:8]] == ["step-completion-changed", "course-completion-changed"]
+    assert said[6]["value"]["decided_at"] == "2026-01-02T08:55:00Z"
+    assert said[-1]["record"] == "acme/l-1/c-1"
+    missing = world.run("simulate", str(tmp_path / "none"), check=False)
+    assert (missing.returncode, "No such file" in missing.stderr) == (2, True)
+    assert world.run("simulate", str(tmp_path), check=False).returncode == 2
+
+
+def test_rules_are_printed_and_checked(world: World, tmp_path: Path) -> None:
+    shown = world.run("rules").stdout
+    assert "reassignment-removes-completion" in shown
+    assert "P1, P2, B, C" in shown
+    assert set(json.loads(world.run("rules", "--json").stdout)) == {"arrival", "step", "course"}
+    shipped = Path(__file__).parents[2] / "rules" / "course.yaml"
+    assert "9 rows meet all 20 combinations" in world.run("rules", "check", str(shipped)).stdout
+    candidate = tmp_path / "course.yaml"
+    candidate.write_text(shipped.read_text().replace("trigger: equivalency", "trigger: whim", 1))
+    refused = world.run("rules", "check", str(candidate), check=False)
+    assert refused.returncode == 1
+    assert "row 4 (completed-by-equivalency): trigger: unknown value 'whim'" in refused.stderr
+    assert world.run("rules", "check", str(tmp_path / "none"), check=False).returncode == 2
+    candidate.write_bytes(b"\xff\xfe")
+    assert world.run("rules", "check", str(candidate), check=False).returncode == 2
