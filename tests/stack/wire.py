@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from pymongo import MongoClient
 
 from contracts.fields import course_key, record_key
@@ -160,5 +161,8 @@ class Wire:
         return await self._committed(admin, internal)
 
     async def _committed(self, admin: AIOKafkaAdminClient, wanted: Mapping[TopicPartition, int]) -> bool:
-        committed = await admin.list_consumer_group_offsets(self.world.name)
+        try:
+            committed = await admin.list_consumer_group_offsets(self.world.name)
+        except GroupCoordinatorNotAvailableError:
+            return False  # before the first group of all: nothing is committed
         return all(tp in committed and committed[tp].offset > offset for tp, offset in wanted.items())
