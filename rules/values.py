@@ -177,6 +177,8 @@ class Decision(Struct, frozen=True, gc=False, array_like=True):
     message_id: str
     changed_at: Instant
     decided_at: Instant
+    definition_version: int
+    """The newest version known then; 0 while the course was not defined."""
     arrival: str
     """Row of the arrival table: how the fact took its place among the known ones."""
     step_id: str | None

@@ -50,7 +50,7 @@ async def serve(settings: Settings) -> None:
     store = await prepared_store(settings)
     try:
         worker = Worker(settings, store, partitions)
-        async with serve_http(settings, worker) as port:
+        async with serve_http(settings, worker.lanes) as port:
             gc.freeze()  # what is there by now stays; collecting need not look at it again
             log.info("serving", extra={"http_port": port, "partitions": partitions, "group": settings.group})
             await worker.run(stop)

@@ -14,30 +14,30 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from service.errors import FixConfiguration
+from service.lanes import Lanes
 from service.settings import Settings
-from service.worker import Worker
 
 log = logging.getLogger(__name__)
 
 
-def make_app(worker: Worker) -> Starlette:
+def make_app(lanes: Lanes) -> Starlette:
     """Alive: the event loop answers. Ready: the group was joined and every lane of this worker is open."""
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        lanes = [
+        states = [
             {
                 "lane": lane.number,
                 "state": lane.state,
                 "lag_messages": await lane.lag_messages(),
                 "failure": lane.failure,
             }
-            for lane in sorted(worker.lanes.values(), key=lambda lane: lane.number)
+            for lane in sorted(lanes.by_number.values(), key=lambda lane: lane.number)
         ]
-        ready = worker.joined and all(lane["state"] == "open" for lane in lanes)
-        return JSONResponse({"ready": ready, "lanes": lanes}, 200 if ready else 503)
+        ready = lanes.joined and all(state["state"] == "open" for state in states)
+        return JSONResponse({"ready": ready, "lanes": states}, 200 if ready else 503)
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
@@ -46,7 +46,7 @@ def make_app(worker: Worker) -> Starlette:
 
 
 @contextlib.asynccontextmanager
-async def serve_http(settings: Settings, worker: Worker) -> AsyncIterator[int]:
+async def serve_http(settings: Settings, lanes: Lanes) -> AsyncIterator[int]:
     """Listen while the context lasts; gives the port. Raises FixConfiguration where the address is not to be had."""
     try:
         listening = socket.create_server((settings.http_host, settings.http_port))
@@ -55,7 +55,7 @@ async def serve_http(settings: Settings, worker: Worker) -> AsyncIterator[int]:
             f"RATCHET_HTTP_HOST, RATCHET_HTTP_PORT: cannot listen on {settings.http_host}:{settings.http_port}: "
             f"{error.strerror}"
         ) from None
-    server = uvicorn.Server(uvicorn.Config(make_app(worker), log_config=None, access_log=False, lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(make_app(lanes), log_config=None, access_log=False, lifespan="off"))
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # ours are app.py's
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:

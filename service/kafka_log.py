@@ -35,22 +35,20 @@ class KafkaLog:
         lane: int,
         group: str,
         prefix: str,
-        producer_factory: Callable[[str], AIOKafkaProducer],
-        sender: AIOKafkaProducer,
+        make_producer: Callable[[str | None], AIOKafkaProducer],
     ) -> None:
         self._consumer = consumer
         self._partitions = {topic: TopicPartition(prefix + topic, lane) for topic in topics}
         self._lane = lane
         self._group = group
         self._prefix = prefix
-        self._producer_factory = producer_factory
+        self._make_producer = make_producer
         self._producer: AIOKafkaProducer | None = None
-        self._sender = sender
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def fence(self) -> None:
         await self.discard()
-        producer = self._producer_factory(f"{self._group}-{self._lane}")
+        producer = self._make_producer(f"{self._group}-{self._lane}")
         self._producer = producer
         try:
             async with _kafka_answers("initialise the transactional producer"):
@@ -119,16 +117,25 @@ class KafkaLog:
             raise
 
     async def send(self, messages: Sequence[Outbound]) -> None:
-        async with _kafka_answers("send requests to re-evaluate"):
-            await self._send_all(self._sender, messages)
+        """Rare enough for a producer of its own each time, which no earlier failure has spoilt."""
+        producer = self._make_producer(None)
+        try:
+            async with _kafka_answers("send requests to re-evaluate"):
+                await producer.start()
+                await self._send_all(producer, messages)
+        finally:
+            self._stop_later(producer)
 
     async def discard(self) -> None:
         """Stopping flushes without a bound, so nothing waits for it: the successor's epoch makes it harmless."""
         if self._producer is not None:
-            stopping = asyncio.create_task(_stop(self._producer))
-            self._stopping.add(stopping)
-            stopping.add_done_callback(self._stopping.discard)
+            self._stop_later(self._producer)
             self._producer = None
+
+    def _stop_later(self, producer: AIOKafkaProducer) -> None:
+        stopping = asyncio.create_task(_stop(producer))
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
 
     async def _send_all(self, producer: AIOKafkaProducer, messages: Sequence[Outbound]) -> None:
         """Everything is acknowledged when this returns; messages of one key keep their order."""

@@ -93,7 +93,6 @@ class Lane:
         self._clock = clock
         self._wake = asyncio.Event()
         self._closing = False
-        self._has_producer = False
         self._epoch = 0
         self._inbox = Inbox({}, {}, limits)
         self._in_hand = 0
@@ -113,6 +112,11 @@ class Lane:
         self.active_at = time.monotonic()
         self._throttle()
         self._wake.set()
+
+    @property
+    def tasks(self) -> tuple[asyncio.Task[None], ...]:
+        """All that runs here; one that fails has met what a lane cannot deal with."""
+        return self.task, self._sweep.task
 
     async def close(self, grace_seconds: float) -> None:
         """Let the batch in hand finish, within the grace, and end."""
@@ -139,7 +143,6 @@ class Lane:
                     self._fail("waiting", error)
                 except LaneLost as error:
                     self._fail("lost", error)
-                    self._has_producer = False
                     delay_seconds = RETRY_LIMIT_SECONDS
                 if not self._closing:
                     await self._pause(delay_seconds)
@@ -156,9 +159,7 @@ class Lane:
     async def _take_over(self) -> None:
         self.state = "taking over"
         self._clear()
-        if not self._has_producer:
-            await self._log.fence()
-            self._has_producer = True
+        await self._log.fence()
         lease = await self._store.take_lane(self.number)
         self._epoch = lease.epoch
         self._committed = await self._log.committed(lease.committed)
@@ -166,7 +167,7 @@ class Lane:
         self._inbox = Inbox(self._committed, lease.plan, self._limits)
         self._log.open(self._committed)
         self.state, self.failure, self._paused = "open", None, False
-        self._sweep.start()
+        self._sweep.wake()
 
     def _clear(self) -> None:
         self._inbox = Inbox({}, {}, self._limits)
@@ -335,11 +336,7 @@ class Lane:
 
     async def _publish(self, prepared: Prepared) -> None:
         with metrics.STAGE_SECONDS.labels("publish").time():
-            try:
-                await self._log.publish(prepared.outbound, prepared.end)
-            except (WaitAndRetry, LaneLost):
-                self._has_producer = False
-                raise
+            await self._log.publish(prepared.outbound, prepared.end)
         reach("after_commit")
         self._committed = dict(prepared.end)
         self._in_hand -= prepared.messages

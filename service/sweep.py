@@ -52,24 +52,16 @@ class Sweep:
         self._log = log
         self._store = store
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Go on with what an earlier owner left, then wait for new definitions."""
-        self._wake.set()
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
+        self.task = asyncio.create_task(self._run(), name=f"sweep-{lane}")
 
     def wake(self) -> None:
-        """A course has a new definition."""
+        """A course has a new definition, or an earlier owner may have left one unswept."""
         self._wake.set()
 
     async def stop(self) -> None:
         """End at once; what is left is found again by the next owner."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        self.task.cancel()
+        await asyncio.wait([self.task])
 
     async def _run(self) -> None:
         delay_seconds = PASS_SECONDS

@@ -14,8 +14,8 @@ class MemoryStore:
     """The Store of service.ports."""
 
     def __init__(self) -> None:
-        self._records: dict[str, StoredRecord] = {}
-        self._courses: dict[str, StoredCourse] = {}
+        self.records: dict[str, StoredRecord] = {}
+        self.courses: dict[str, StoredCourse] = {}
         self._lanes: dict[int, Lease] = {}
 
     async def take_lane(self, lane: int) -> Lease:
@@ -29,25 +29,25 @@ class MemoryStore:
         self._lanes[lane] = Lease(epoch, dict(end), dict(committed))
 
     async def load_records(self, keys: Iterable[str]) -> dict[str, StoredRecord]:
-        return {key: self._records[key] for key in keys if key in self._records}
+        return {key: self.records[key] for key in keys if key in self.records}
 
     async def save_records(self, records: Sequence[StoredRecord]) -> bool:
         hits = [record for record in records if self._rev(record.key) == record.rev]
         for record in hits:
-            self._records[record.key] = replace(record, rev=record.rev + 1)
+            self.records[record.key] = replace(record, rev=record.rev + 1)
         return len(hits) == len(records)
 
     def _rev(self, key: str) -> int:
-        return self._records[key].rev if key in self._records else 0
+        return self.records[key].rev if key in self.records else 0
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
-        return {key: self._courses[key] for key in keys if key in self._courses}
+        return {key: self.courses[key] for key in keys if key in self.courses}
 
     async def save_course(self, course: StoredCourse) -> bool:
-        known = self._courses.get(course.key)
+        known = self.courses.get(course.key)
         if (known.rev if known else 0) != course.rev:
             return False
-        self._courses[course.key] = replace(course, rev=course.rev + 1)
+        self.courses[course.key] = replace(course, rev=course.rev + 1)
         return True
 
     async def newest_versions(self, keys: Iterable[str]) -> dict[str, tuple[int, Instant]]:
@@ -55,12 +55,12 @@ class MemoryStore:
         return {key: (course.versions[-1].version, course.versions[-1].changed_at) for key, course in courses.items()}
 
     async def courses_to_sweep(self, lane: int) -> list[StoredCourse]:
-        return [course for course in self._courses.values() if course.lane == lane and course.sweeping]
+        return [course for course in self.courses.values() if course.lane == lane and course.sweeping]
 
     async def records_behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
         behind = sorted(
             key
-            for key, stored in self._records.items()
+            for key, stored in self.records.items()
             if course_key_of(key) == course_key
             and stored.record.in_progress
             and stored.record.definition_version < version

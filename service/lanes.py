@@ -1,0 +1,134 @@
+"""The lanes of one worker: opened and closed as the consumer group assigns them, fed as Kafka hands over, watched.
+
+This is a port to aiokafka's consumer, whoever runs it; `worker` lets FastStream do that.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError
+
+from contracts.topics import CONSUMED
+from service import metrics
+from service.errors import RestartProcess
+from service.kafka_log import KafkaLog
+from service.lane import Lane
+from service.ports import Received, Store
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 1.0
+
+
+class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed
+    """`consumer` gives the consumer once it is there; `make_producer` a producer, with a transactional id or without."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        partitions: int,
+        consumer: Callable[[], AIOKafkaConsumer],
+        make_producer: Callable[[str | None], AIOKafkaProducer],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.by_number: dict[int, Lane] = {}
+        self.joined = False
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Fails with what a lane could not deal with: a setting to be mended, or a bug."""
+        self._settings = settings
+        self._store = store
+        self._partitions = partitions
+        self._consumer = consumer
+        self._make_producer = make_producer
+        self._clock = clock
+        self._prefix = settings.topic_prefix
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Close the lanes; the batches in hand may finish."""
+        await self.close(sorted({partition.partition for partition in revoked}))
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Open a lane for each partition number."""
+        self._consumer().pause(*assigned)
+        for number in sorted({partition.partition for partition in assigned}):
+            lane = self._make_lane(number)
+            for task in lane.tasks:
+                task.add_done_callback(self._lane_ended)
+            self.by_number[number] = lane
+        self.joined = True
+        log.info("lanes assigned", extra={"lanes": sorted(self.by_number)})
+
+    def _make_lane(self, number: int) -> Lane:
+        settings = self._settings
+        topics = [topic.name for topic in CONSUMED]
+        lane_log = KafkaLog(
+            self._consumer(), topics, number, settings.group, self._prefix, self._make_producer
+        )
+        return Lane(
+            number,
+            topics,
+            self._partitions,
+            lane_log,
+            self._store,
+            settings.limits,
+            settings.future_tolerance_seconds,
+            self._prefix,
+            self._clock,
+        )
+
+    def _lane_ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self.failed.done():
+            self.failed.set_exception(error)
+
+    async def close(self, numbers: Sequence[int] | None = None) -> None:
+        """Close these lanes, or all."""
+        chosen = list(self.by_number) if numbers is None else numbers
+        lanes = [self.by_number.pop(number) for number in chosen if number in self.by_number]
+        await asyncio.gather(*(lane.close(self._settings.shutdown_seconds) for lane in lanes))
+
+    async def hand_over(self, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
+        """Sort what was polled to the lanes. What is for no lane of ours is dropped; its owner gets it."""
+        for (topic, partition), group in groupby(records, lambda record: (record.topic, record.partition)):
+            lane = self.by_number.get(partition)
+            position = await self._position(TopicPartition(topic, partition))
+            if lane is None or position is None:
+                continue
+            name = topic.removeprefix(self._prefix)
+            # What was fetched before a seek stands at or behind the position; it comes again.
+            lane.offer(name, [_received(name, record) for record in group if record.offset < position])
+
+    async def _position(self, partition: TopicPartition) -> int | None:
+        try:
+            return int(await self._consumer().position(partition))
+        except IllegalStateError:
+            return None
+
+    async def watch(self) -> None:
+        """Keep the gauges; raise RestartProcess when a lane with lag has stood still: clients can stick."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            lanes = list(self.by_number.values())
+            states = [lane.state for lane in lanes]
+            for state in ("taking over", "open", "waiting", "lost", "closed"):
+                metrics.LANES.labels(state).set(states.count(state))
+            for lane in lanes:
+                lag_messages = await lane.lag_messages()
+                metrics.LAG_MESSAGES.labels(lane.number).set(lag_messages)
+                still_seconds = time.monotonic() - lane.active_at
+                if (lag_messages or lane.state != "open") and still_seconds > self._settings.stall_seconds:
+                    raise RestartProcess(
+                        f"lane {lane.number} ({lane.state}) has {lag_messages} messages waiting "
+                        f"and did nothing for {still_seconds:.0f} s"
+                    )
+
+
+def _received(topic: str, record: ConsumerRecord[Any, Any]) -> Received:
+    return Received(topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers)

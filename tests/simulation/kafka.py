@@ -1,0 +1,280 @@
+"""Kafka in memory: the log with transactions and fencing, and what aiokafka's producer and consumer offer the worker.
+
+Every call of a client passes `Client.pause`, where the seed decides how long it takes and what goes wrong. What the log
+does between two such places is atomic, as one request is to a broker.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import asyncio
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaTimeoutError, ProducerFenced
+
+
+class Entry(NamedTuple):
+    """A record in the log, or the marker that ends a transaction (`value` None and `key` None)."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+    timestamp: int
+    transaction: "Transaction | None"
+    marker: bool = False
+
+
+class Transaction:
+    """Open until it is ended one way or the other."""
+
+    def __init__(self) -> None:
+        self.outcome: str | None = None
+        self.partitions: set[TopicPartition] = set()
+
+
+class Broker:
+    """The log of one cluster. Every method is atomic."""
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+        self.logs: dict[TopicPartition, list[Entry]] = defaultdict(list)
+        self.offsets: dict[TopicPartition, int] = {}
+        self._epochs: dict[str, int] = defaultdict(int)
+        self._open: dict[str, Transaction] = {}
+        self._clock = 0
+
+    def init_producer(self, transactional_id: str) -> int:
+        """A new epoch; an open transaction of the old one is aborted."""
+        self._epochs[transactional_id] += 1
+        self._end(transactional_id, "aborted")
+        return self._epochs[transactional_id]
+
+    def begin(self, transactional_id: str, epoch: int) -> None:
+        """Start a transaction."""
+        self._check(transactional_id, epoch)
+        self._open[transactional_id] = Transaction()
+
+    def append(self, partition: TopicPartition, entries: Iterable[tuple[Any, Any, Any]], by: tuple[str, int] | None) -> None:
+        """Append records, in the transaction of `by` where there is one."""
+        transaction = None
+        if by is not None:
+            self._check(*by)
+            transaction = self._open[by[0]]
+            transaction.partitions.add(partition)
+        for key, value, headers in entries:
+            self._clock += 1
+            self.logs[partition].append(Entry(key, value, headers, self._clock, transaction))
+
+    def commit(self, transactional_id: str, epoch: int, offsets: Mapping[TopicPartition, int]) -> None:
+        """End the transaction, offsets included."""
+        self._check(transactional_id, epoch)
+        self._end(transactional_id, "committed")
+        self.offsets.update(offsets)
+
+    def _check(self, transactional_id: str, epoch: int) -> None:
+        if self._epochs[transactional_id] != epoch:
+            raise ProducerFenced
+
+    def _end(self, transactional_id: str, outcome: str) -> None:
+        transaction = self._open.pop(transactional_id, None)
+        if transaction is not None:
+            transaction.outcome = outcome
+            for partition in transaction.partitions:
+                self.logs[partition].append(Entry(None, None, (), self._clock, None, marker=True))
+
+    def fetch(self, partition: TopicPartition, start: int, most: int) -> tuple[list[ConsumerRecord[Any, Any]], int]:
+        """What a `read_committed` reader gets from there on, and where it stands then."""
+        got: list[ConsumerRecord[Any, Any]] = []
+        position = start
+        for offset, entry in enumerate(self.logs[partition][start:], start):
+            outcome = "committed" if entry.transaction is None else entry.transaction.outcome
+            if outcome is None or len(got) == most:
+                break
+            position = offset + 1
+            if outcome == "committed" and not entry.marker:
+                got.append(_record(partition, offset, entry))
+        return got, position
+
+    def committed_records(self, topic: str) -> list[list[ConsumerRecord[Any, Any]]]:
+        """All of a topic, by partition."""
+        return [
+            self.fetch(TopicPartition(topic, number), 0, 10**9)[0] for number in range(self.partitions)
+        ]
+
+    def behind(self, topics: Iterable[str]) -> bool:
+        """Whether any message of these topics is not committed by the group."""
+        for topic in topics:
+            for number in range(self.partitions):
+                partition = TopicPartition(topic, number)
+                log = self.logs[partition]
+                if any(not entry.marker for entry in log[self.offsets.get(partition, 0) :]) and any(
+                    _is_visible(entry) for entry in log[self.offsets.get(partition, 0) :]
+                ):
+                    return True
+        return False
+
+
+def _is_visible(entry: Entry) -> bool:
+    return not entry.marker and (entry.transaction is None or entry.transaction.outcome != "aborted")
+
+
+def _record(partition: TopicPartition, offset: int, entry: Entry) -> ConsumerRecord[Any, Any]:
+    return ConsumerRecord(
+        topic=partition.topic,
+        partition=partition.partition,
+        offset=offset,
+        timestamp=entry.timestamp,
+        timestamp_type=0,
+        key=entry.key,
+        value=entry.value,
+        checksum=None,
+        serialized_key_size=0,
+        serialized_value_size=0,
+        headers=tuple(entry.headers),
+    )
+
+
+class Builder:
+    """aiokafka's BatchBuilder: takes a few records, then says it is full."""
+
+    def __init__(self, most: int) -> None:
+        self.entries: list[tuple[Any, Any, Any]] = []
+        self._most = most
+
+    def append(self, *, key: bytes | None, value: bytes | None, timestamp: None, headers: Any) -> object:
+        assert timestamp is None
+        if len(self.entries) == self._most:
+            return None
+        self.entries.append((key, value, headers))
+        return self
+
+
+Pause = Callable[[str], Awaitable[bool]]
+"""Passed at every call: waits as long as the seed says, never returns in a process that died, and answers whether the
+call is to fail (for writes: the caller then decides whether before or after it took effect)."""
+
+
+class FakeProducer:
+    """aiokafka's AIOKafkaProducer, as far as the worker uses it."""
+
+    def __init__(self, broker: Broker, pause: Pause, transactional_id: str | None = None, batch_most: int = 3) -> None:
+        self._broker = broker
+        self._pause = pause
+        self._id = transactional_id
+        self._epoch = 0
+        self._offsets: dict[TopicPartition, int] = {}
+        self._last: dict[TopicPartition, asyncio.Future[None]] = {}
+        self._batch_most = batch_most
+
+    async def start(self) -> None:
+        if await self._pause("init"):
+            raise KafkaTimeoutError
+        if self._id is not None:
+            self._epoch = self._broker.init_producer(self._id)
+            if await self._pause("init answered"):
+                raise KafkaTimeoutError
+
+    async def stop(self) -> None:
+        await self._pause("stop")
+
+    async def begin_transaction(self) -> None:
+        assert self._id is not None
+        self._offsets = {}
+        self._last = {}
+        self._broker.begin(self._id, self._epoch)
+
+    async def partitions_for(self, _: str) -> set[int]:
+        return set(range(self._broker.partitions))
+
+    def create_batch(self) -> Builder:
+        return Builder(self._batch_most)
+
+    async def send_batch(self, batch: Builder, topic: str, *, partition: int) -> "asyncio.Future[None]":
+        """Batches of one partition are delivered in order, and none after one that failed (idempotence)."""
+        to = TopicPartition(topic, partition)
+        self._last[to] = asyncio.ensure_future(self._deliver(batch, to, self._last.get(to)))
+        return asyncio.shield(self._last[to])  # giving up waiting does not take a record back
+
+    async def _deliver(self, batch: Builder, partition: TopicPartition, earlier: "asyncio.Future[None] | None") -> None:
+        if earlier is not None:
+            await asyncio.wait([earlier])
+            earlier.result()
+        if await self._pause("send"):
+            raise KafkaTimeoutError
+        by = None if self._id is None else (self._id, self._epoch)
+        self._broker.append(partition, batch.entries, by)
+        if await self._pause("sent"):
+            raise KafkaTimeoutError
+
+    async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, int], _: str) -> None:
+        if await self._pause("offsets"):
+            raise KafkaTimeoutError
+        self._offsets = dict(offsets)
+
+    async def commit_transaction(self) -> None:
+        assert self._id is not None
+        if await self._pause("commit"):
+            raise KafkaTimeoutError
+        self._broker.commit(self._id, self._epoch, self._offsets)
+        if await self._pause("committed"):
+            raise KafkaTimeoutError
+
+
+class FakeConsumer:
+    """aiokafka's AIOKafkaConsumer, as far as the worker uses it; `poll` is what FastStream does with it."""
+
+    def __init__(self, broker: Broker, pause: Pause) -> None:
+        self._broker = broker
+        self._pause = pause
+        self._positions: dict[TopicPartition, int] = {}
+        self._paused: set[TopicPartition] = set()
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """A new assignment, as after a rebalance: it starts at the committed offsets."""
+        self._positions = {partition: self._broker.offsets.get(partition, 0) for partition in partitions}
+        self._paused = set()
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self._positions)
+
+    def _check(self, partition: TopicPartition) -> None:
+        if partition not in self._positions:
+            raise IllegalStateError(f"{partition} is not assigned")
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        if await self._pause("read committed"):
+            raise KafkaTimeoutError
+        return self._broker.offsets.get(partition)
+
+    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        await self._pause("read beginning")
+        return dict.fromkeys(partitions, 0)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self._check(partition)
+        self._positions[partition] = offset
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        for partition in partitions:
+            self._check(partition)
+        self._paused |= set(partitions)
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        for partition in partitions:
+            self._check(partition)
+        self._paused -= set(partitions)
+
+    async def position(self, partition: TopicPartition) -> int:
+        self._check(partition)
+        return self._positions[partition]
+
+    def highwater(self, partition: TopicPartition) -> int:
+        return len(self._broker.logs[partition])
+
+    def poll(self, most: int) -> list[ConsumerRecord[Any, Any]]:
+        """What getmany gives, flattened over the partitions; positions move with it."""
+        got: list[ConsumerRecord[Any, Any]] = []
+        for partition in sorted(self._positions.keys() - self._paused):
+            records, self._positions[partition] = self._broker.fetch(partition, self._positions[partition], most)
+            got += records
+        return got

@@ -1,0 +1,245 @@
+"""Processes that run the real lanes, and what befalls them: crashes, pauses, rebalances, faults of broker and store."""
+
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from contracts.topics import CONSUMED
+from rules.values import Instant
+from service.errors import WaitAndRetry
+from service.lanes import Lanes
+from service.ports import Lease, Offsets, StoredCourse, StoredRecord
+from service.settings import Settings
+from tests.service.memory_store import MemoryStore
+from tests.simulation.kafka import Broker, FakeConsumer, FakeProducer
+
+NOW = 1_800_000_000.0
+
+
+class Fate(random.Random):
+    """All that the seed decides. `calm`: from now on nothing goes wrong any more."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.calm = False
+        self.trouble = self.choice((0.0, 0.005, 0.02, 0.05))
+        """How often a call fails."""
+
+    def fails(self) -> bool:
+        """Whether this call fails."""
+        return not self.calm and self.random() < self.trouble
+
+
+class Process:
+    """One worker process. After `die` none of its calls has any effect; while paused none returns."""
+
+    def __init__(self, name: str, world: "SimulatedWorld") -> None:
+        self.name = name
+        self.fate = world.fate
+        self._dead = False
+        self._paused_until = 0.0
+        self.consumer = FakeConsumer(world.broker, self.pause)
+        self._world = world
+        store = FaultyStore(world.store, self.pause)
+        self.lanes = Lanes(
+            world.settings,
+            store,
+            world.broker.partitions,
+            lambda: self.consumer,
+            lambda transactional_id: world.make_producer(self, transactional_id),
+            lambda: NOW,
+        )
+        self._polling = asyncio.create_task(self._poll())
+
+    async def pause(self, _: str) -> bool:
+        """Take as long as the seed says; stay for ever in a process that has died."""
+        kind = self.fate.random()
+        if kind < 0.4:
+            await asyncio.sleep(0 if kind < 0.2 else self.fate.random() * 0.05)
+        elif kind > 0.995 and not self.fate.calm:
+            await asyncio.sleep(self.fate.random() * 40)
+        while not self._dead and self._paused_until > asyncio.get_running_loop().time():
+            await asyncio.sleep(self._paused_until - asyncio.get_running_loop().time())
+        if self._dead:
+            raise asyncio.CancelledError
+        return self.fate.fails()
+
+    async def _poll(self) -> None:
+        """What FastStream does: poll, hand over, poll again. Sometimes it is slow to hand over."""
+        while True:
+            await self.pause("poll")
+            records = self.consumer.poll(self.fate.choice((1, 3, 100)))
+            if self.fate.random() < 0.3:
+                await self.pause("hand over")
+            await self.lanes.hand_over(records)
+            await asyncio.sleep(0.02 + self.fate.random() * 0.1)
+
+    async def assign(self, numbers: Iterable[int]) -> None:
+        """A rebalance gives it these lanes and no others."""
+        await self.lanes.on_partitions_revoked(self.consumer.assignment())
+        assigned = {TopicPartition(topic.name, number) for topic in CONSUMED for number in numbers}
+        self.consumer.assign(assigned)
+        await self.lanes.on_partitions_assigned(assigned)
+
+    def freeze(self, seconds: float) -> None:
+        """As SIGSTOP and SIGCONT do."""
+        self._paused_until = asyncio.get_running_loop().time() + seconds
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._paused_until = 0.0
+
+    async def die(self) -> None:
+        """As kill -9 does."""
+        self._dead = True
+        tasks = [self._polling, *(task for lane in self.lanes.by_number.values() for task in lane.tasks)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    def check(self) -> None:
+        """A lane that ended with an error other than those it expects has found a bug."""
+        if self.lanes.failed.done():
+            self.lanes.failed.result()
+
+
+class FaultyStore:
+    """A store that may be slow, time out before or after the write took effect, or die with its process."""
+
+    def __init__(self, store: MemoryStore, pause: Any) -> None:
+        self._store = store
+        self._pause = pause
+
+    async def _before(self) -> None:
+        if await self._pause("store"):
+            raise WaitAndRetry("the database did not answer; nothing was done")
+
+    async def _after(self) -> None:
+        if await self._pause("store answered"):
+            raise WaitAndRetry("the database did not answer; it was done")
+
+    async def take_lane(self, lane: int) -> Lease:
+        await self._before()
+        lease = await self._store.take_lane(lane)
+        await self._after()
+        return lease
+
+    async def plan(self, lane: int, epoch: int, end: Offsets, committed: Offsets) -> None:
+        await self._before()
+        await self._store.plan(lane, epoch, end, committed)
+        await self._after()
+
+    async def load_records(self, keys: Iterable[str]) -> dict[str, StoredRecord]:
+        await self._before()
+        return await self._store.load_records(keys)
+
+    async def save_records(self, records: Sequence[StoredRecord]) -> bool:
+        """Unordered: each record is its own write, and the call may be cut off after any of them."""
+        hit = True
+        await self._before()
+        for number, record in enumerate(records):
+            if number % 4 == 3:
+                await self._after()
+            hit &= await self._store.save_records([record])
+        await self._after()
+        return hit
+
+    async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
+        await self._before()
+        return await self._store.load_courses(keys)
+
+    async def save_course(self, course: StoredCourse) -> bool:
+        await self._before()
+        hit = await self._store.save_course(course)
+        await self._after()
+        return hit
+
+    async def newest_versions(self, keys: Iterable[str]) -> dict[str, tuple[int, Instant]]:
+        await self._before()
+        return await self._store.newest_versions(keys)
+
+    async def courses_to_sweep(self, lane: int) -> list[StoredCourse]:
+        await self._before()
+        return await self._store.courses_to_sweep(lane)
+
+    async def records_behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
+        await self._before()
+        return await self._store.records_behind(course_key, version, after, limit)
+
+
+class SimulatedWorld:
+    """Broker, store, a group of processes, and the fate of all."""
+
+    def __init__(self, seed: int, partitions: int) -> None:
+        self.fate = Fate(seed)
+        self.broker = Broker(partitions)
+        self.store = MemoryStore()
+        self.settings = Settings(
+            batch_messages=self.fate.choice((1, 4, 12, 100)),
+            new_facts_per_record=self.fate.choice((1, 3, 200)),
+            shutdown_seconds=self.fate.choice((1, 10)),
+        )
+        self.members: list[Process] = []
+        self.zombies: list[Process] = []
+        self._born = 0
+
+    def make_producer(self, process: Process, transactional_id: str | None) -> FakeProducer:
+        """For the worker's producers; where mutations take hold."""
+        return FakeProducer(self.broker, process.pause, transactional_id)
+
+    async def rebalance(self) -> None:
+        """Share the lanes among the members; those that left know nothing of it."""
+        numbers = list(range(self.broker.partitions))
+        shares = [numbers[index :: len(self.members)] for index in range(len(self.members))]
+        await asyncio.gather(
+            *(member.assign(share) for member, share in zip(self.members, shares, strict=True))
+        )
+
+    async def join(self) -> None:
+        """A new process."""
+        self._born += 1
+        self.members.append(Process(f"worker-{self._born}", self))
+        await self.rebalance()
+
+    async def befall(self) -> None:
+        """Something happens to one of the processes."""
+        what = self.fate.choice(("kill", "kill", "zombie", "join", "leave", "rebalance", "wake", "pause"))
+        member = self.fate.choice(self.members)
+        match what:
+            case "kill":
+                self.members.remove(member)
+                await member.die()
+                await asyncio.sleep(self.fate.random() * 3)
+            case "zombie":  # paused past its session: the group goes on without it, it does not know
+                self.members.remove(member)
+                self.zombies.append(member)
+                member.freeze(self.fate.random() * 60)
+            case "leave":
+                self.members.remove(member)
+                await member.assign(())
+                await member.die()
+            case "pause":  # within its session
+                member.freeze(self.fate.random() * 5)
+                return
+            case "wake":  # a zombie learns that it is one
+                if self.zombies:
+                    zombie = self.zombies.pop()
+                    zombie.thaw()
+                    await zombie.assign(())
+                    await zombie.die()
+                return
+            case _:
+                pass
+        if what == "join" or not self.members:
+            await self.join()
+        else:
+            await self.rebalance()
+
+    async def end(self) -> None:
+        """Everybody dies."""
+        for process in (*self.members, *self.zombies):
+            process.check()
+            await process.die()
