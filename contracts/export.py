@@ -14,9 +14,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schema(topic: Topic) -> dict[str, Any]:
-    """JSON Schema (2020-12) of a topic's value; of its headers for dead letters, whose value may be anything."""
-    if topic.model is None:
-        raise ValueError(f"{topic.name} carries messages of the other topics and has no schema of its own")
+    """JSON Schema (2020-12) of a topic's value; of the headers where the value is another topic's."""
     mode: Literal["serialization", "validation"] = "serialization" if topic.direction == "out" else "validation"
     return {
         "$schema": DIALECT,
@@ -50,10 +48,9 @@ def asyncapi() -> dict[str, Any]:
 
 def _channel(topic: Topic) -> dict[str, Any]:
     message: dict[str, Any] = {"name": topic.short, "summary": topic.summary}
-    if topic.model is not None:
-        part = "headers" if topic.short == "dead-letter" else "payload"
-        message[part] = {"$ref": f"./schemas/{topic.short}.json"}
-    if topic.direction == "out" and topic.short != "dead-letter":
+    part = "headers" if topic.carries_others else "payload"
+    message[part] = {"$ref": f"./schemas/{topic.short}.json"}
+    if topic.direction == "out" and not topic.carries_others:
         message["headers"] = {
             "type": "object",
             "properties": {
@@ -76,11 +73,7 @@ def _channel(topic: Topic) -> dict[str, Any]:
 
 def files() -> dict[Path, str]:
     """Every exported file with its text."""
-    texts = {
-        HERE / "schemas" / f"{topic.short}.json": json.dumps(schema(topic), indent=2) + "\n"
-        for topic in TOPICS
-        if topic.model is not None
-    }
+    texts = {HERE / "schemas" / f"{topic.short}.json": json.dumps(schema(topic), indent=2) + "\n" for topic in TOPICS}
     texts[HERE / "asyncapi.yaml"] = yaml.safe_dump(asyncapi(), sort_keys=False, width=110)
     return texts
 

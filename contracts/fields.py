@@ -10,7 +10,7 @@ ID_PATTERN = r"^[A-Za-z0-9._:@+-]{1,128}$"
 """An id has no slash, so that a key of ids joined by slashes is unambiguous."""
 
 MAX_NUMBER = 2**31 - 1
-"""Every number on the wire fits 32 bits."""
+"""Versions and schedules fit 32 bits. Attended minutes may be any number; what is above the schedule does not count."""
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,9 +26,11 @@ def parse_timestamp(text: object) -> object:
     if not _RFC_3339.fullmatch(text):
         raise ValueError("must be an RFC 3339 time with an offset, like 2026-03-01T09:30:00Z")
     try:
-        return (datetime.fromisoformat(text.upper()) - _EPOCH) // _MICROSECOND
+        instant = (datetime.fromisoformat(text.upper()) - _EPOCH) // _MICROSECOND
+        format_timestamp(instant)  # an offset can carry it out of the years that can be written
     except (ValueError, OverflowError) as error:
         raise ValueError(f"is not a time that exists: {error}") from None
+    return instant
 
 
 def format_timestamp(instant: int) -> str:
@@ -37,9 +39,8 @@ def format_timestamp(instant: int) -> str:
 
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
-Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Version = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
-Minutes = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+Minutes = Annotated[int, Field(ge=0)]
 ScheduledMinutes = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Timestamp = Annotated[

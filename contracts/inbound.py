@@ -1,7 +1,7 @@
 """Messages that Ratchet reads. Every field's rule is contracts.md's; a message that breaks one is a dead letter."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -11,7 +11,6 @@ from contracts.fields import (
     Minutes,
     Percent,
     ScheduledMinutes,
-    Text,
     Timestamp,
     Version,
     course_key,
@@ -20,6 +19,11 @@ from contracts.fields import (
 
 Source = Literal["manual", "mass_upload", "platform"]
 _WAYS_TO_SAY = ("attended_minutes", "attended_percent", "attended")
+
+
+def _given(*names: str) -> dict[str, Any]:
+    """JSON Schema: these fields are there and not null."""
+    return {"required": list(names), "properties": {name: {"not": {"type": "null"}} for name in names}}
 
 
 class AboutRecord(Message):
@@ -40,7 +44,7 @@ class AboutRecord(Message):
 class AttendanceChanged(AboutRecord):
     """A learner's attendance of an event, or of one session of it: exactly one of the three ways to say how much."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in _WAYS_TO_SAY]})
+    model_config = ConfigDict(json_schema_extra={"oneOf": [_given(name) for name in _WAYS_TO_SAY]})
 
     event_id: Id
     session_id: Id | None = None
@@ -70,14 +74,14 @@ class EquivalencyGranted(AboutRecord):
     """The course counts as completed by an equivalent one."""
 
     equivalent_course_id: Id | None = None
-    granted_by: Text | None = None
+    granted_by: str | None = None
 
 
 class Reassigned(AboutRecord):
     """A new attempt starts; completion and certificate are removed."""
 
-    reassigned_by: Text | None = None
-    reason: Text | None = None
+    reassigned_by: str | None = None
+    reason: str | None = None
     due_at: Timestamp | None = None
 
 
@@ -98,9 +102,19 @@ class SessionDefinition(Message):
 class StepDefinition(Message):
     """One step of a course and what it takes to complete it."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": _given("scheduled_minutes", "sessions"),
+            "anyOf": [
+                {"properties": {"kind": {"const": "event"}}},
+                {"not": {"anyOf": [_given("scheduled_minutes"), _given("sessions")]}},
+            ],
+        }
+    )
+
     step_id: Id
     kind: Literal["event", "on_the_job_training", "other"]
-    title: Text | None = None
+    title: str | None = None
     required: bool = True
     threshold_percent: Annotated[int, Field(ge=1, le=100)] = 100
     scheduled_minutes: ScheduledMinutes | None = None
@@ -124,7 +138,7 @@ class CourseDefined(Message):
     course_id: Id
     changed_at: Timestamp
     version: Version
-    title: Text | None = None
+    title: str | None = None
     awards_certificate: bool = True
     certificate_on_equivalency: bool = False
     steps: Annotated[list[StepDefinition], Field(max_length=500)]

@@ -5,7 +5,7 @@ from uuid import UUID, uuid5
 
 from pydantic import Field
 
-from contracts.fields import Id, Message, Percent, Text, Timestamp, record_key
+from contracts.fields import Id, Message, Percent, Timestamp, record_key
 
 NAMESPACE = UUID("6a1f2c0e-5d0b-5b8e-9c55-0d6f2b7f4d11")
 """Root of every id that Ratchet derives; changing it would change every id ever sent."""
@@ -35,7 +35,7 @@ class CompletionChange(Message):
     sequence: int = Field(ge=1)
     """Rises by one per change of a record."""
     rule_id: str
-    because: Text
+    because: str
     caused_by: Id
     """The message_id of the deciding fact or definition."""
     changed_at: Timestamp
@@ -100,3 +100,12 @@ class DeadLetterHeaders(Message):
         "stale_definition",
     ] = Field(alias="kafka_dlt-exception-fqcn")
     explanation: str = Field(alias="kafka_dlt-exception-message")
+
+
+class ReroutedHeaders(Message):
+    """Headers that a rerouted message carries besides the original ones; key and value are the original bytes."""
+
+    original_topic: str = Field(alias="ratchet-original-topic")
+    original_partition: str = Field(alias="ratchet-original-partition")
+    original_offset: str = Field(alias="ratchet-original-offset")
+    original_timestamp: str = Field(alias="ratchet-original-timestamp")

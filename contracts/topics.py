@@ -11,7 +11,7 @@ from contracts.inbound import (
     ReevaluationRequested,
     StepProgressChanged,
 )
-from contracts.outbound import CourseCompletionChanged, DeadLetterHeaders, StepCompletionChanged
+from contracts.outbound import CourseCompletionChanged, DeadLetterHeaders, ReroutedHeaders, StepCompletionChanged
 
 
 class Topic(NamedTuple):
@@ -20,8 +20,14 @@ class Topic(NamedTuple):
     name: str
     direction: Literal["in", "out", "internal"]
     key: str
-    model: type[Message] | None
+    model: type[Message]
+    """Of the value; where key and value are another topic's, of the headers that are added (`carries_others`)."""
     summary: str
+
+    @property
+    def carries_others(self) -> bool:
+        """Key and value are those of a message of another topic."""
+        return self.key == "as it was"
 
     @property
     def short(self) -> str:
@@ -53,8 +59,8 @@ REEVALUATION_REQUESTED = Topic(
 REROUTED = Topic(
     "completion.rerouted.v1",
     "internal",
-    RECORD_KEY,
-    None,
+    "as it was",
+    ReroutedHeaders,
     "A message that was sent to another partition than its key's, forwarded to the right one as it was.",
 )
 STEP_COMPLETION_CHANGED = Topic(

@@ -4,7 +4,10 @@
 announced. A completion once decided is carried in the record's standing, so counting again never takes it away.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from rules.fold import count, redefine, start_again
 from rules.tables import SHIPPED, Tables
@@ -64,8 +67,9 @@ def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, 
         after, course_rule = count(before, fact, timeline[-1], attempt, tables)
     elif counts == "count_again":
         version = timeline[-1].version
-        counting = Record(attempt, before, facts, latest, reassigned, overridden)
-        between, after, course_rule = _count_again(counting, timeline, tables, fact.message_id)
+        counted = _count_again(Record(attempt, before, facts, latest, reassigned, overridden), timeline, tables)
+        between, after, overridden = counted.between, counted.after, counted.overridden
+        course_rule = counted.spoken.get(fact.message_id)
     elif arrival.rule_id == "fact-is-overridden":
         overridden = overridden | {fact.message_id}
     changes = _changes(before, between, after, record.sequence, attempt, decided_at)
@@ -98,8 +102,9 @@ def redecide(record: Record, timeline: Timeline, decided_at: Instant, tables: Ta
         return record, NOTHING
     arrival = tables.arrival.lookup["new_definition",]
     before, newest = record.standing, timeline[-1]
-    between, after, course_rule = _count_again(record, timeline, tables, newest.message_id)
-    changes = _changes(before, between, after, record.sequence, record.attempt, decided_at)
+    counted = _count_again(record, timeline, tables)
+    after = counted.after
+    changes = _changes(before, counted.between, after, record.sequence, record.attempt, decided_at)
     decision = Decision(
         newest.message_id,
         newest.effective_at,
@@ -111,7 +116,7 @@ def redecide(record: Record, timeline: Timeline, decided_at: Instant, tables: Ta
         None,
         before.course,
         after.course,
-        course_rule,
+        counted.spoken.get(newest.message_id),
         changes,
     )
     decided = Record(
@@ -120,7 +125,7 @@ def redecide(record: Record, timeline: Timeline, decided_at: Instant, tables: Ta
         record.facts,
         record.latest,
         record.reassigned,
-        record.overridden,
+        counted.overridden,
         newest.version,
         record.sequence + len(changes),
         (*record.decisions[1 - KEPT_DECISIONS :], decision),
@@ -129,22 +134,26 @@ def redecide(record: Record, timeline: Timeline, decided_at: Instant, tables: Ta
 
 
 def _arrival(record: Record, fact: Fact, place: Order, timeline: Timeline) -> str:
-    if not timeline:
-        return "before_definition"
     if record.reassigned is not None and place < record.reassigned:
         return "of_earlier_attempt"
+    late = record.latest is not None and place < record.latest
+    if late and _is_overridden(record, fact, place):
+        return "overridden"
+    if not timeline:
+        return "before_definition"
     newest = timeline[-1]
-    in_force = len(timeline) == 1 or fact.changed_at >= newest.effective_at
-    decided_under_newest = record.definition_version == newest.version or not record.facts
-    if in_force and decided_under_newest and (record.latest is None or place > record.latest):
-        return "newest"
-    return "overridden" if _is_overridden(record, fact, place) else "late"
+    if late or (len(timeline) > 1 and fact.changed_at < newest.effective_at):
+        return "late"
+    known = not record.facts or record.definition_version == newest.version
+    return "newest" if known else "new_definition"
 
 
 def _is_overridden(record: Record, fact: Fact, place: Order) -> bool:
-    """A later known value replaces this one wholly, and everything said of the step could be decided."""
-    step = None if fact.step_id is None else record.standing.steps.get(fact.step_id)
-    if step is None or step.unresolved:
+    """A later known value replaces this one wholly; not while something said of the step cannot be decided."""
+    if fact.step_id is None:
+        return False
+    step = record.standing.steps.get(fact.step_id)
+    if step is not None and step.unresolved:
         return False
     return any(
         known.step_id == fact.step_id and known.session_id in (None, fact.session_id) and order(known) > place
@@ -152,15 +161,31 @@ def _is_overridden(record: Record, fact: Fact, place: Order) -> bool:
     )
 
 
-def _count_again(
-    record: Record, timeline: Timeline, tables: Tables, asking: str
-) -> tuple[Standing | None, Standing, str | None]:
+class _Counted(NamedTuple):
+    """A standing counted again, from the reassignment that started the attempt (`between`, None in a first one)."""
+
+    between: Standing | None
+    after: Standing
+    spoken: Mapping[str, str]
+    """The course row that spoke on each message."""
+    overridden: frozenset[str]
+
+
+def _count_again(record: Record, timeline: Timeline, tables: Tables) -> _Counted:
     """Count the current attempt's facts and definitions again, in order of time, each under the definition of its time.
 
-    Returns the standing right after the reassignment that started the attempt (None in a first attempt), the one at
-    the end, and the course row that spoke on the message `asking`. The course completion and the certificate are
-    carried along: they were announced.
+    The course completion and the certificate are carried along: they were announced. A step stays as it was while it
+    cannot be decided, and then what it was depends on facts that a later one had overridden: those count after all.
     """
+    counted = _count_all(record, timeline, tables)
+    undecided = {step_id for step_id, step in counted.after.steps.items() if step.unresolved}
+    restored = {message_id for message_id in record.overridden if record.facts[message_id].step_id in undecided}
+    if restored:
+        counted = _count_all(replace(record, overridden=record.overridden - restored), timeline, tables)
+    return counted
+
+
+def _count_all(record: Record, timeline: Timeline, tables: Tables) -> _Counted:
     before, start, attempt = record.standing, record.reassigned, record.attempt
     standing = Standing({}, before.course, before.certificate)
     definition, between = timeline[0], None
@@ -176,7 +201,17 @@ def _count_again(
             standing, spoken[item.message_id] = redefine(standing, definition, attempt, tables)
         else:
             standing, spoken[item.message_id] = count(standing, item, definition, attempt, tables)
-    return between, standing, spoken.get(asking)
+    return _Counted(between, _known_kinds(before, standing), spoken, record.overridden)
+
+
+def _known_kinds(before: Standing, after: Standing) -> Standing:
+    """A step announced before stays one, though no definition of its facts' times has it."""
+    lost = {
+        step_id: replace(step, kind=before.steps[step_id].kind)
+        for step_id, step in after.steps.items()
+        if step.kind is None and step_id in before.steps
+    }
+    return replace(after, steps={**after.steps, **lost}) if lost else after
 
 
 def _begins(definition: CourseDefinition) -> Order:

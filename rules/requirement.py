@@ -38,7 +38,10 @@ def measure(step: StepDefinition, base: Value | None, sessions: Mapping[str, Val
 
 
 def _measure_sessions(step: StepDefinition, base: Value | None, sessions: Mapping[str, Value]) -> Measure:
-    waits = any(session_id not in step.sessions and session_id not in step.cancelled for session_id in sessions)
+    waits = any(
+        session_id not in step.sessions and session_id not in step.cancelled and (value.amount > 0 or base is not None)
+        for session_id, value in sessions.items()
+    )
     if not step.sessions:
         percent, verdict, undecidable = measure(step, base, {})
         return percent, verdict, undecidable or waits

@@ -87,24 +87,36 @@ class Tables(NamedTuple):
         return next((row for table in self for row in table.rows if row.rule_id == rule_id), None)
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML lets the last of two equal keys win; a table with two has a mistake in it."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"the key {key} stands twice{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
 def load(text: str, origin: str) -> Table:
     """Read one table from YAML. Raises TableError, naming origin, table, row and combination."""
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise TableError(f"{origin}: not YAML: {error}") from None
-    if not isinstance(document, dict) or document.get("table") not in SHAPES:
+        document = yaml.load(text, _UniqueKeys)  # noqa: S506  # a safe loader that is stricter still
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise TableError(f"{origin}: not YAML: {str(error)[:500]}") from None
+    name = document.get("table") if isinstance(document, dict) else None
+    if not isinstance(name, str) or name not in SHAPES:
         raise TableError(f"{origin}: needs `table:` with one of {', '.join(SHAPES)}")
-    name = document["table"]
     where = f"{origin}: table {name}"
     _only(document, {"table", "rows"}, where)
     if not isinstance(document.get("rows"), list):
         raise TableError(f"{where}: needs `rows:`, a list")
     shape = SHAPES[name]
     rows = tuple(_row(shape, raw, f"{where}: row {number}") for number, raw in enumerate(document["rows"], 1))
+    lookup = _compile(shape, rows, where)
     if name == "course":
-        _check_only_a_reassignment_removes(rows, where)
-    return Table(name, rows, _compile(shape, rows, where))
+        _check_principles(rows, where)
+    return Table(name, rows, lookup)
 
 
 def _only(mapping: dict[Any, Any], known: set[str], where: str) -> None:
@@ -152,26 +164,32 @@ def _values(name: str, value: object, domain: tuple[str, ...], where: str) -> tu
     if value == ANY:
         return domain
     values = value if isinstance(value, list) else [value]
+    if not values:
+        raise TableError(f"{where}: {name}: an empty list meets nothing; known are {', '.join(domain)} and {ANY}")
     for item in values:
         if item not in domain:
             raise TableError(f"{where}: {name}: unknown value {item!r}; known are {', '.join(domain)} and {ANY}")
     return tuple(values)
 
 
-def _check_only_a_reassignment_removes(rows: tuple[Row, ...], where: str) -> None:
+def _check_principles(rows: tuple[Row, ...], where: str) -> None:
+    """What no course table may do, whatever it says."""
     for row in rows:
+        if "completed" not in row.when["course"]:
+            continue
+        combination = f"course = completed, trigger = {', '.join(row.when['trigger'])}"
         removes = row.then["course"] == "incomplete" or row.then["certificate"] == "revoke"
-        if removes and "completed" in row.when["course"] and row.when["trigger"] != ("reassigned",):
-            raise TableError(f"{where}: row {row.rule_id}: only a reassignment may remove a completion (P3)")
+        if removes and row.when["trigger"] != ("reassigned",):
+            raise TableError(
+                f"{where}: row {row.rule_id}: {combination}: only a reassignment may remove a completion (P3)"
+            )
+        if row.then["course"].startswith("completed") or row.then["certificate"].startswith("issue"):
+            raise TableError(f"{where}: row {row.rule_id}: {combination}: the first completion stands (P1)")
 
 
 def _compile(shape: Shape, rows: tuple[Row, ...], where: str) -> Mapping[tuple[str, ...], Row]:
     lookup: dict[tuple[str, ...], Row] = {}
-    ids: set[str] = set()
     for row in rows:
-        if row.rule_id in ids:
-            raise TableError(f"{where}: row {row.rule_id}: the id stands twice")
-        ids.add(row.rule_id)
         for combination in product(*row.when.values()):
             if combination in lookup:
                 raise TableError(
@@ -182,6 +200,10 @@ def _compile(shape: Shape, rows: tuple[Row, ...], where: str) -> Mapping[tuple[s
     for combination in product(*shape.conditions.values()):
         if combination not in lookup:
             raise TableError(f"{where}: no row meets {_spell(shape, combination)}")
+    ids = [row.rule_id for row in rows]
+    for rule_id in ids:
+        if ids.count(rule_id) > 1:
+            raise TableError(f"{where}: row {rule_id}: the id stands twice")
     return lookup
 
 

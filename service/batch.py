@@ -27,6 +27,9 @@ from service.ports import (
 )
 from service.translate import HeardDefinition, HeardFact, HeardRequest, Item, Misrouted, Unusable, stored_change
 
+COURSE_LIMIT = 8_000_000
+"""Characters of all versions of a course: they are kept in one document, far below MongoDB's 16 MB."""
+
 Letter = tuple[Received, Unusable]
 """A message for the dead letters."""
 
@@ -141,16 +144,25 @@ def accept_definitions(
         definition = item.definition
         known = {version.version: version for version in accepted.versions}
         same = known.get(definition.version)
-        if same is not None and same.content == definition.content:
+        if same is not None and same.content == definition.content and same.changed_at == definition.changed_at:
             continue
         newest = max(known, default=0)
         if definition.version <= newest:
             letters.append((received, _stale(definition, newest)))
         elif definition.changed_at > clock.future:
             letters.append((received, _from_the_future(definition.changed_at, clock)))
+        elif sum(len(version.content) for version in (*accepted.versions, definition)) > COURSE_LIMIT:
+            letters.append((received, _too_large()))
         else:
             accepted = replace(accepted, versions=(*accepted.versions, definition), sweeping=True)
     return accepted, letters
+
+
+def _too_large() -> Unusable:
+    return Unusable(
+        "invalid_definition",
+        f"steps: with this version the course's definitions take more than {COURSE_LIMIT} characters together",
+    )
 
 
 def _stale(definition: StoredDefinition, newest: int) -> Unusable:

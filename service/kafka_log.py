@@ -140,8 +140,6 @@ class KafkaLog:
     async def _send_all(self, producer: AIOKafkaProducer, messages: Sequence[Outbound]) -> None:
         """Everything is acknowledged when this returns; messages of one key keep their order."""
         by_partition: dict[TopicPartition, list[Outbound]] = defaultdict(list)
-        for topic in {message.topic for message in messages}:
-            await producer.partitions_for(self._prefix + topic)
         for message in messages:
             by_partition[await self._destination(producer, message)].append(message)
         await asyncio.gather(*(_send_partition(producer, *item) for item in by_partition.items()))

@@ -27,7 +27,7 @@ WATCH_SECONDS = 1.0
 
 
 class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed
-    """`consumer` gives the consumer once it is there; `make_producer` a producer, with a transactional id or without."""
+    """`consumer` gives the consumer once it is there; `make_producer` a producer with a transactional id, or none."""
 
     def __init__(
         self,
@@ -68,9 +68,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
     def _make_lane(self, number: int) -> Lane:
         settings = self._settings
         topics = [topic.name for topic in CONSUMED]
-        lane_log = KafkaLog(
-            self._consumer(), topics, number, settings.group, self._prefix, self._make_producer
-        )
+        lane_log = KafkaLog(self._consumer(), topics, number, settings.group, self._prefix, self._make_producer)
         return Lane(
             number,
             topics,

@@ -13,7 +13,7 @@ from msgspec import Struct
 from pydantic import ValidationError
 
 from contracts import headers
-from contracts.fields import course_key, split_key
+from contracts.fields import MAX_NUMBER, course_key, split_key
 from contracts.inbound import (
     AboutRecord,
     AttendanceChanged,
@@ -57,6 +57,8 @@ from service.ports import Received, StoredChange, StoredCourse, StoredDefinition
 BY_NAME: Mapping[str, Topic] = {topic.name: topic for topic in CONSUMED}
 EXPLANATION_LIMIT = 2000
 """Characters: a message can be wrong in a thousand fields, its explanation need not name them all."""
+DETAIL_LIMIT = 1000
+"""Characters kept of a text that is told but decides nothing."""
 
 
 class Unusable(Struct, frozen=True, gc=False):
@@ -133,7 +135,6 @@ def read(
     invalid = "invalid_definition" if topic is COURSE_DEFINED else "invalid_message"
     if value is None:
         return Unusable(invalid, "value: is null, must be a JSON object")
-    assert topic.model is not None, "rerouted messages are read as their original topic's"
     try:
         message = topic.model.model_validate_json(value)
     except ValidationError as error:
@@ -196,14 +197,14 @@ def _fact(message: AboutRecord) -> Fact:
 
 def _attended(message: AttendanceChanged) -> Value:
     if message.attended_minutes is not None:
-        return Value("minutes", message.attended_minutes)
+        return Value("minutes", min(message.attended_minutes, MAX_NUMBER))
     if message.attended_percent is not None:
         return Value("percent", message.attended_percent)
     return Value("attended", 100 if message.attended else 0)
 
 
 def _details(**given: str | None) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in given.items() if value is not None)
+    return tuple((name, value[:DETAIL_LIMIT]) for name, value in given.items() if value)
 
 
 def _definition(message: CourseDefined) -> StoredDefinition:

@@ -16,7 +16,6 @@ from contracts.outbound import certificate_id, message_id
 from contracts.topics import CONSUMED, TOPICS, Topic
 
 HERE = Path(export.__file__).parent
-WITH_SCHEMA = [topic for topic in TOPICS if topic.model is not None]
 
 
 def example(topic: Topic) -> dict[str, Any]:
@@ -32,21 +31,19 @@ def test_exported_files_are_up_to_date() -> None:
         assert path.read_text("utf-8") == text, path.name
 
 
-@pytest.mark.parametrize("topic", WITH_SCHEMA, ids=lambda topic: topic.short)
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.short)
 def test_example_fits_schema_and_model(topic: Topic) -> None:
     schema = json.loads((HERE / "schemas" / f"{topic.short}.json").read_text())
     Draft202012Validator.check_schema(schema)
     Draft202012Validator(schema, format_checker=FormatChecker()).validate(example(topic))
-    assert topic.model is not None
     read = topic.model.model_validate_json(json.dumps(example(topic)))
     assert read.model_dump(mode="json", by_alias=True).keys() >= example(topic).keys()
 
 
-@pytest.mark.parametrize("topic", WITH_SCHEMA, ids=lambda topic: topic.short)
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.short)
 def test_schema_and_model_refuse_the_same(topic: Topic) -> None:
     """Each required field taken away, and each field given a wrong type."""
     schema = Draft202012Validator(json.loads((HERE / "schemas" / f"{topic.short}.json").read_text()))
-    assert topic.model is not None
     for name in example(topic):
         wrong = {**example(topic), name: [["no", "field", "is", "this"]]}
         missing = {key: value for key, value in example(topic).items() if key != name}
@@ -57,6 +54,48 @@ def test_schema_and_model_refuse_the_same(topic: Topic) -> None:
             except ValidationError:
                 fits = False
             assert schema.is_valid(candidate) == fits, (name, candidate)
+
+
+AWKWARD = [
+    ("attendance-changed", {"attended": None}, True),
+    ("attendance-changed", {"attended_minutes": None}, False),
+    ("attendance-changed", {"attended_minutes": 10**12}, True),
+    ("attendance-changed", {"attended_percent": 5}, False),
+    ("attendance-changed", {"source": None}, False),
+    ("reassigned", {"reason": "", "reassigned_by": "x" * 5000}, True),
+    ("course-defined", {"steps": []}, True),
+    ("course-defined", {"steps": [{"step_id": "o", "kind": "other", "scheduled_minutes": 5}]}, False),
+    ("course-defined", {"steps": [{"step_id": "o", "kind": "other", "scheduled_minutes": None}]}, True),
+    ("course-defined", {"steps": [{"step_id": "e", "kind": "event", "scheduled_minutes": 5, "sessions": None}]}, True),
+    (
+        "course-defined",
+        {
+            "steps": [
+                {
+                    "step_id": "e",
+                    "kind": "event",
+                    "scheduled_minutes": 5,
+                    "sessions": [{"session_id": "s", "scheduled_minutes": 5}],
+                }
+            ]
+        },
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("short", "fields", "fits"), AWKWARD)
+def test_schema_and_model_agree_on_what_is_awkward(short: str, fields: dict[str, Any], fits: bool) -> None:
+    topic = next(topic for topic in TOPICS if topic.short == short)
+    candidate = {**example(topic), **fields}
+    schema = Draft202012Validator(json.loads((HERE / "schemas" / f"{short}.json").read_text()))
+    assert schema.is_valid(candidate) == fits
+    try:
+        topic.model.model_validate_json(json.dumps(candidate))
+        read = True
+    except ValidationError:
+        read = False
+    assert read == fits
 
 
 def test_asyncapi_names_every_topic_and_its_schema() -> None:
@@ -101,6 +140,8 @@ def test_times(text: str, normal: str) -> None:
         "2026-03-01T09:30:60Z",
         "2026-03-01T09:30:00+2500",
         "20260301T093000Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-10:00",
         "now",
         "",
         1772357400,
@@ -124,7 +165,7 @@ def example_of(short: str) -> dict[str, Any]:
     return example(next(topic for topic in TOPICS if topic.short == short))
 
 
-@pytest.mark.parametrize("value", ["5", 5.0, 1e2, -1, 2**31, True, None, "true"])
+@pytest.mark.parametrize("value", ["5", 5.0, 1e2, -1, True, None, "true"])
 def test_numbers_are_not_converted(value: object) -> None:
     with pytest.raises(ValidationError):
         AttendanceChanged.model_validate_json(

@@ -35,6 +35,14 @@ REFUSED = {
     "a row is no mapping": (set_in(("rows", 0), "x"), "row 1: must be a mapping"),
     "no id": (set_in(("rows", 0, "id"), None), "row 1: needs `id:`"),
     "the id twice": (set_in(("rows", 1, "id"), "reassignment-removes-completion"), "the id stands twice"),
+    "a condition that nothing meets": (
+        set_in(("rows", 0, "when", "trigger"), []),
+        "trigger: an empty list meets nothing",
+    ),
+    "completed twice": (
+        set_in(("rows", 7, "then"), {"course": "completed_via_steps", "certificate": "keep", "evidence": "held"}),
+        "row completion-confirmed: course = completed, trigger = step, definition: the first completion stands",
+    ),
     "no sentence": (
         set_in(("rows", 0, "because"), " "),
         r"row 1 \(reassignment-removes-completion\): needs `because:`",
@@ -47,11 +55,11 @@ REFUSED = {
     "missing condition": (set_in(("rows", 0, "when"), {"course": "completed"}), "needs `when:` with trigger"),
     "a step takes the completion away": (
         set_in(("rows", 6, "then", "course"), "incomplete"),
-        "row completion-preserved: only a reassignment may remove a completion",
+        "row completion-preserved: course = completed, trigger = step, definition: only a reassignment may remove",
     ),
     "a step revokes the certificate": (
         set_in(("rows", 6, "then", "certificate"), "revoke"),
-        "row completion-preserved: only a reassignment may remove a completion",
+        "row completion-preserved: course = completed, trigger = step, definition: only a reassignment may remove",
     ),
 }
 
@@ -66,7 +74,23 @@ def test_refused_with_table_and_row(change: Callable[[Document], None], says: st
     assert str(refused.value).startswith("candidate.yaml: ")
 
 
-@pytest.mark.parametrize("text", ["{", "- a", "", "5", "a: &a [*a]"])
+NO_TABLES = [
+    "{",
+    "- a",
+    "",
+    "5",
+    "a: &a [*a]",
+    "table: [course]",
+    "table: {a: 1}",
+    "table: course\ntable: step\nrows: []",
+    "table: course\nrows: [{id: 2001-99-99}]",
+    "table: course\nrows: [!!int abc]",
+    "table: course\n? [a, b]\n: c",
+    "[" * 2000,
+]
+
+
+@pytest.mark.parametrize("text", NO_TABLES)
 def test_not_a_table(text: str) -> None:
     with pytest.raises(TableError, match="candidate: "):
         load(text, "candidate")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from contracts.topics import COURSE_COMPLETION_CHANGED, DEAD_LETTER, STEP_COMPLETION_CHANGED
+from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
 from rules.decide import decide, redecide
 from rules.values import Change, Record
 from service.ports import StoredCourse, StoredRecord
@@ -43,16 +43,16 @@ def check(outcome: Outcome, expected: Expected) -> None:
                 assert value["sequence"] > last.get(key, 0), f"out of order or doubled: {value}"
                 last[key] = value["sequence"]
                 by_key[(key or b"").decode()].append(value)
-    for key, known in expected.facts.items():
-        assert key in outcome.records, f"lost: the record {key}"
-        record = outcome.records[key].record
-        assert set(record.facts) == known, f"lost: facts of {key}: {known ^ set(record.facts)}"
-        changes = _folded(key, record, outcome.courses)
-        sequences = sorted(value["sequence"] for value in by_key[key])
-        assert sequences == list(range(1, record.sequence + 1)), f"lost or doubled: {key} published {sequences}"
-        published = {value["sequence"]: value for value in by_key[key]}
+    for record_key, known in expected.facts.items():
+        assert record_key in outcome.records, f"lost: the record {record_key}"
+        record = outcome.records[record_key].record
+        assert set(record.facts) == known, f"lost: facts of {record_key}: {known ^ set(record.facts)}"
+        changes = _folded(record_key, record, outcome.courses)
+        sequences = sorted(value["sequence"] for value in by_key[record_key])
+        assert sequences == list(range(1, record.sequence + 1)), f"lost or doubled: {record_key} published {sequences}"
+        published = {value["sequence"]: value for value in by_key[record_key]}
         for change in changes:
-            assert published[change.sequence] == json.loads(stored_change(key, change, None).value), key
+            assert published[change.sequence] == json.loads(stored_change(record_key, change, None).value), record_key
     assert set(outcome.records) == set(expected.facts)
     assert set(by_key) <= set(expected.facts)
     assert Counter(outcome.dead_letters) == expected.poison, "dead letters are exactly the poison"

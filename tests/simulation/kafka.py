@@ -4,11 +4,11 @@ Every call of a client passes `Client.pause`, where the seed decides how long it
 does between two such places is atomic, as one request is to a broker.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import asyncio
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaTimeoutError, ProducerFenced
 
@@ -54,7 +54,9 @@ class Broker:
         self._check(transactional_id, epoch)
         self._open[transactional_id] = Transaction()
 
-    def append(self, partition: TopicPartition, entries: Iterable[tuple[Any, Any, Any]], by: tuple[str, int] | None) -> None:
+    def append(
+        self, partition: TopicPartition, entries: Iterable[tuple[Any, Any, Any]], by: tuple[str, int] | None
+    ) -> None:
         """Append records, in the transaction of `by` where there is one."""
         transaction = None
         if by is not None:
@@ -97,9 +99,7 @@ class Broker:
 
     def committed_records(self, topic: str) -> list[list[ConsumerRecord[Any, Any]]]:
         """All of a topic, by partition."""
-        return [
-            self.fetch(TopicPartition(topic, number), 0, 10**9)[0] for number in range(self.partitions)
-        ]
+        return [self.fetch(TopicPartition(topic, number), 0, 10**9)[0] for number in range(self.partitions)]
 
     def behind(self, topics: Iterable[str]) -> bool:
         """Whether any message of these topics is not committed by the group."""

@@ -25,23 +25,23 @@ class VirtualLoop(base_events.BaseEventLoop):
     def _run_once(self) -> None:
         scheduled, ready = self._scheduled, self._ready  # type: ignore[attr-defined]
         if not ready:
-            while scheduled and scheduled[0]._cancelled:  # noqa: SLF001
+            while scheduled and scheduled[0]._cancelled:
                 self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
-                heapq.heappop(scheduled)._scheduled = False  # noqa: SLF001
+                heapq.heappop(scheduled)._scheduled = False
             if not scheduled:
                 raise AssertionError("everything waits for something that never comes")
-            self._virtual = max(self._virtual, scheduled[0]._when)  # noqa: SLF001
-        while scheduled and (scheduled[0]._cancelled or scheduled[0]._when <= self._virtual):  # noqa: SLF001
+            self._virtual = max(self._virtual, scheduled[0]._when)
+        while scheduled and (scheduled[0]._cancelled or scheduled[0]._when <= self._virtual):
             handle = heapq.heappop(scheduled)
-            handle._scheduled = False  # noqa: SLF001
-            if not handle._cancelled:  # noqa: SLF001
+            handle._scheduled = False
+            if not handle._cancelled:
                 ready.append(handle)
             else:
                 self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if not handle._cancelled:  # noqa: SLF001
-                handle._run()  # noqa: SLF001
+            if not handle._cancelled:
+                handle._run()
         self._steps += 1
         assert self._steps < MOST_STEPS, "the run does not end"
 

@@ -59,8 +59,8 @@ class Process:
         kind = self.fate.random()
         if kind < 0.4:
             await asyncio.sleep(0 if kind < 0.2 else self.fate.random() * 0.05)
-        elif kind > 0.995 and not self.fate.calm:
-            await asyncio.sleep(self.fate.random() * 40)
+        elif kind > 0.98 and not self.fate.calm:
+            await asyncio.sleep(self.fate.random() * 4)
         while not self._dead and self._paused_until > asyncio.get_running_loop().time():
             await asyncio.sleep(self._paused_until - asyncio.get_running_loop().time())
         if self._dead:
@@ -72,8 +72,8 @@ class Process:
         while True:
             await self.pause("poll")
             records = self.consumer.poll(self.fate.choice((1, 3, 100)))
-            if self.fate.random() < 0.3:
-                await self.pause("hand over")
+            if not self.fate.calm and self.fate.random() < 0.2:
+                await asyncio.sleep(self.fate.random() * 2)
             await self.lanes.hand_over(records)
             await asyncio.sleep(0.02 + self.fate.random() * 0.1)
 
@@ -194,9 +194,7 @@ class SimulatedWorld:
         """Share the lanes among the members; those that left know nothing of it."""
         numbers = list(range(self.broker.partitions))
         shares = [numbers[index :: len(self.members)] for index in range(len(self.members))]
-        await asyncio.gather(
-            *(member.assign(share) for member, share in zip(self.members, shares, strict=True))
-        )
+        await asyncio.gather(*(member.assign(share) for member, share in zip(self.members, shares, strict=True)))
 
     async def join(self) -> None:
         """A new process."""
@@ -206,7 +204,7 @@ class SimulatedWorld:
 
     async def befall(self) -> None:
         """Something happens to one of the processes."""
-        what = self.fate.choice(("kill", "kill", "zombie", "join", "leave", "rebalance", "wake", "pause"))
+        what = self.fate.choice(("kill", "kill", "zombie", "zombie", "join", "leave", "rebalance", "wake", "pause"))
         member = self.fate.choice(self.members)
         match what:
             case "kill":
@@ -216,7 +214,7 @@ class SimulatedWorld:
             case "zombie":  # paused past its session: the group goes on without it, it does not know
                 self.members.remove(member)
                 self.zombies.append(member)
-                member.freeze(self.fate.random() * 60)
+                member.freeze(self.fate.random() * 6)
             case "leave":
                 self.members.remove(member)
                 await member.assign(())

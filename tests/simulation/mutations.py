@@ -1,0 +1,151 @@
+"""Deliberate mistakes, one safeguard left out each. The simulation must catch every one of them."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from msgspec.structs import replace
+
+from rules.values import Timeline
+from service import kafka_log, lane, lanes
+from service.batch import Clock, Letter, decide_record
+from service.inbox import Batch
+from service.lane import Lane, Prepared
+from service.lanes import Lanes
+from service.ports import Lease, Offsets, Outbound, Received, StoredRecord
+from service.translate import HeardFact, HeardRequest
+from tests.service.memory_store import MemoryStore
+from tests.simulation.workers import SimulatedWorld
+
+Mutation = Callable[[], Any]
+
+
+def commit_offsets_before_the_store() -> Any:
+    """The offsets go ahead of the work."""
+    prepare = Lane._prepare
+
+    async def hasty(self: Lane, batch: Batch) -> Prepared:
+        await self._log.publish((), batch.end)
+        return await prepare(self, batch)
+
+    return patch.object(Lane, "_prepare", hasty)
+
+
+def forget_pending() -> Any:
+    """Changes go out from memory and are not stored with the record."""
+    save = MemoryStore.save_records
+
+    async def forgetful(self: MemoryStore, records: Sequence[StoredRecord]) -> bool:
+        return await save(self, [replace(record, pending=()) for record in records])
+
+    return patch.object(MemoryStore, "save_records", forgetful)
+
+
+def do_not_await_sends() -> Any:
+    """The commit does not wait for what it commits."""
+
+    async def careless(producer: AIOKafkaProducer, to: TopicPartition, messages: Sequence[Outbound]) -> None:
+        for message in messages:
+            batch = producer.create_batch()
+            batch.append(key=message.key, value=message.value, timestamp=None, headers=list(message.headers))
+            sent = await producer.send_batch(batch, to.topic, partition=to.partition)
+            sent.add_done_callback(lambda future: future.cancelled() or future.exception())
+
+    return patch.object(kafka_log, "_send_partition", careless)
+
+
+def trim_at_the_end_of_the_batch() -> Any:
+    """Pending changes below N are dropped, though only those below C are out."""
+    ends: dict[str, int] = {}
+    prepare = Lane._prepare
+
+    async def note(self: Lane, batch: Batch) -> Prepared:
+        ends.update(batch.end)
+        return await prepare(self, batch)
+
+    def trimming(
+        stored: StoredRecord,
+        heard: Sequence[tuple[Received, HeardFact | HeardRequest]],
+        timeline: Timeline,
+        clock: Clock,
+        _: Offsets,
+    ) -> tuple[StoredRecord, list[Letter]]:
+        return decide_record(stored, heard, timeline, clock, dict(ends))
+
+    return _both(patch.object(Lane, "_prepare", note), patch.object(lane, "decide_record", trimming))
+
+
+def no_compare_and_set() -> Any:
+    """The last writer wins."""
+
+    async def blind(self: MemoryStore, records: Sequence[StoredRecord]) -> bool:
+        for record in records:
+            self.records[record.key] = replace(record, rev=record.rev + 1)
+        return True
+
+    return patch.object(MemoryStore, "save_records", blind)
+
+
+def no_plan() -> Any:
+    """The next owner cuts its batches as it likes."""
+    take = MemoryStore.take_lane
+
+    async def planless(self: MemoryStore, number: int) -> Lease:
+        return replace(await take(self, number), plan={})
+
+    return patch.object(MemoryStore, "take_lane", planless)
+
+
+def plan_without_fence() -> Any:
+    """An old owner can still plan."""
+
+    async def unfenced(self: MemoryStore, number: int, epoch: int, end: Offsets, committed: Offsets) -> None:
+        assert epoch
+        self._lanes[number] = replace(self._lanes[number], plan=dict(end), committed=dict(committed))
+
+    return patch.object(MemoryStore, "plan", unfenced)
+
+
+def skip_the_gate() -> Any:
+    """What was fetched before a seek is taken for what follows it."""
+
+    async def gateless(self: Lanes, records: Sequence[ConsumerRecord[Any, Any]]) -> None:
+        for record in records:
+            if record.partition in self.by_number:
+                await asyncio.sleep(0)
+                self.by_number[record.partition].offer(record.topic, [lanes._received(record.topic, record)])
+
+    return patch.object(Lanes, "hand_over", gateless)
+
+
+def transactional_id_per_process() -> Any:
+    """Each process fences only itself."""
+    make = SimulatedWorld.make_producer
+
+    def personal(self: SimulatedWorld, process: Any, transactional_id: str | None) -> Any:
+        return make(self, process, transactional_id and f"{process.name}-{transactional_id}")
+
+    return patch.object(SimulatedWorld, "make_producer", personal)
+
+
+@contextmanager
+def _both(one: Any, other: Any) -> Iterator[None]:
+    with one, other:
+        yield
+
+
+MUTATIONS: dict[str, tuple[Mutation, int]] = {
+    "commit offsets before the store": (commit_offsets_before_the_store, 50),
+    "forget pending": (forget_pending, 50),
+    "do not await sends": (do_not_await_sends, 50),
+    "trim at N instead of C": (trim_at_the_end_of_the_batch, 300),
+    "no compare-and-set": (no_compare_and_set, 300),
+    "no plan": (no_plan, 300),
+    "a plan that is not fenced": (plan_without_fence, 1000),
+    "skip the gate": (skip_the_gate, 300),
+    "transactional id per process": (transactional_id_per_process, 300),
+}
+"""Each with the number of seeds within which it must be caught."""

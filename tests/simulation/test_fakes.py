@@ -1,0 +1,173 @@
+"""The Kafka in memory keeps the promises that the real one keeps: one suite on both."""
+
+from collections.abc import AsyncIterator, Callable
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from service.errors import LaneLost
+from service.kafka_log import KafkaLog
+from service.ports import Outbound
+from tests.simulation.kafka import Broker, FakeConsumer, FakeProducer
+from tests.stack.servers import Server
+
+IN, OUT = "in", "out"
+
+
+class Cluster:
+    """A lane's topics and clients, on either Kafka."""
+
+    def __init__(
+        self, make_log: Callable[[], KafkaLog], read: Callable[[], AsyncIterator[tuple[bytes | None, bytes | None]]]
+    ) -> None:
+        self.make_log = make_log
+        self._read = read
+
+    async def read(self) -> list[tuple[bytes | None, bytes | None]]:
+        """Key and value of everything in the output topic, as a `read_committed` reader sees it."""
+        return [message async for message in self._read()]
+
+
+@pytest.fixture(params=["memory", "kafka"])
+async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    """An input and an output topic of one partition each."""
+    if request.param == "memory":
+        async for made in _in_memory():
+            yield made
+        return
+    server: Server = request.getfixturevalue("broker")
+    if not server.real:
+        pytest.skip("a mock broker proves nothing about Kafka")
+    async for made in _on_kafka(server):
+        yield made
+
+
+async def _in_memory() -> AsyncIterator[Cluster]:
+    broker = Broker(1)
+
+    async def pause(_: str) -> bool:
+        return False
+
+    def make_log() -> KafkaLog:
+        consumer = FakeConsumer(broker, pause)
+        consumer.assign([TopicPartition(IN, 0)])
+        return KafkaLog(
+            consumer, [IN], 0, "g", "", lambda transactional_id: FakeProducer(broker, pause, transactional_id)
+        )
+
+    async def read() -> AsyncIterator[tuple[bytes | None, bytes | None]]:
+        for record in broker.fetch(TopicPartition(OUT, 0), 0, 1000)[0]:
+            yield record.key, record.value
+
+    yield Cluster(make_log, read)
+
+
+async def _on_kafka(server: Server) -> AsyncIterator[Cluster]:
+    prefix, group = f"f{uuid4().hex[:8]}.", f"g{uuid4().hex[:8]}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=server.address)
+    await admin.start()
+    await admin.create_topics([NewTopic(prefix + IN, 1, 1), NewTopic(prefix + OUT, 1, 1)])
+    await admin.close()
+    consumer = AIOKafkaConsumer(bootstrap_servers=server.address, group_id=group, enable_auto_commit=False)
+    await consumer.start()
+    consumer.assign([TopicPartition(prefix + IN, 0)])
+
+    def make_log() -> KafkaLog:
+        return KafkaLog(
+            consumer,
+            [IN],
+            0,
+            group,
+            prefix,
+            lambda transactional_id: AIOKafkaProducer(
+                bootstrap_servers=server.address, transactional_id=transactional_id, enable_idempotence=True
+            ),
+        )
+
+    async def read() -> AsyncIterator[tuple[bytes | None, bytes | None]]:
+        out = TopicPartition(prefix + OUT, 0)
+        async with AIOKafkaConsumer(
+            bootstrap_servers=server.address, isolation_level="read_committed", enable_auto_commit=False
+        ) as reader:
+            reader.assign([out])
+            end = (await reader.end_offsets([out]))[out]
+            reader.seek(out, 0)
+            while await reader.position(out) < end:
+                for records in (await reader.getmany(timeout_ms=100)).values():
+                    for record in records:
+                        yield record.key, record.value
+
+    yield Cluster(make_log, read)
+    await consumer.stop()
+
+
+def message(number: int) -> Outbound:
+    """A message for the output topic."""
+    return Outbound(OUT, b"k", str(number).encode(), (("h", b"\xff"), ("n", None)))
+
+
+async def test_a_transaction_carries_messages_and_offsets_together(cluster: Cluster) -> None:
+    log = cluster.make_log()
+    assert await log.committed({}) == {IN: 0}
+    assert await log.committed({IN: 3}) == {IN: 3}
+    await log.fence()
+    await log.publish([message(1), message(2)], {IN: 5})
+    await log.publish([], {IN: 7})
+    assert await cluster.read() == [(b"k", b"1"), (b"k", b"2")]
+    assert await log.committed({IN: 3}) == {IN: 7}
+    await log.discard()
+
+
+async def test_order_within_a_key_is_kept_over_many_batches(cluster: Cluster) -> None:
+    log = cluster.make_log()
+    await log.fence()
+    await log.publish([message(number) for number in range(200)], {IN: 1})
+    assert [int(value or b"") for _, value in await cluster.read()] == list(range(200))
+    await log.discard()
+
+
+async def test_a_message_needs_neither_key_nor_value(cluster: Cluster) -> None:
+    log = cluster.make_log()
+    await log.fence()
+    await log.publish(
+        [Outbound(OUT, None, None, ()), Outbound(OUT, b"k", None, ()), Outbound(OUT, None, b"", ())], {IN: 1}
+    )
+    assert await cluster.read() == [(None, None), (b"k", None), (None, b"")]
+    await log.discard()
+
+
+async def test_a_successor_fences_its_predecessor(cluster: Cluster) -> None:
+    old, new = cluster.make_log(), cluster.make_log()
+    await old.fence()
+    await old.publish([message(1)], {IN: 1})
+    await new.fence()
+    with pytest.raises(LaneLost):
+        await old.publish([message(2)], {IN: 2})
+    assert await new.committed({}) == {IN: 1}
+    await new.publish([message(3)], {IN: 3})
+    assert await cluster.read() == [(b"k", b"1"), (b"k", b"3")]
+    await new.discard()
+
+
+async def test_what_was_not_committed_is_never_seen(cluster: Cluster) -> None:
+    old, new = cluster.make_log(), cluster.make_log()
+    await old.fence()
+    producer = old._producer
+    assert producer is not None
+    await producer.begin_transaction()
+    await old._send_all(producer, [message(1)])
+    assert await cluster.read() == []
+    await new.fence()
+    await new.publish([message(2)], {IN: 2})
+    assert await cluster.read() == [(b"k", b"2")]
+    await old.discard()
+    await new.discard()
+
+
+async def test_requests_are_sent_without_a_transaction(cluster: Cluster) -> None:
+    log = cluster.make_log()
+    await log.send([message(1), message(2)])
+    assert await cluster.read() == [(b"k", b"1"), (b"k", b"2")]
+    assert await log.committed({}) == {IN: 0}
