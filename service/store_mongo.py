@@ -267,7 +267,7 @@ def connect(uri: str, database: str, group: str, tls: Mapping[str, Any]) -> Mong
             client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
                 uri,
                 appname="ratchet",
-                serverSelectionTimeoutMS=int(CALL_SECONDS * 500),
+                serverSelectionTimeoutMS=int(CALL_SECONDS * 250),
                 timeoutMS=int(CALL_SECONDS * 1000),
                 retryWrites=True,
                 **tls,

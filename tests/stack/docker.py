@@ -42,3 +42,14 @@ def _pull(client: Any, image: str) -> None:
                 raise NotAvailable(f"Docker cannot pull {image}: {progress['error']}")
     except (DockerException, RequestException) as error:
         raise NotAvailable(f"Docker cannot pull {image}: {str(error)[:200]}") from None
+
+
+def start(container: Any) -> None:
+    """Start a testcontainers' container. Raises NotAvailable when it does not come up."""
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        container.start()
+    except (DockerException, RequestException, RuntimeError, OSError) as error:
+        raise NotAvailable(f"Docker has the image but the container does not start: {str(error)[:200]}") from None

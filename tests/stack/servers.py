@@ -17,6 +17,30 @@ class NotAvailable(Exception):
     """This way of getting a server does not work here; the message says why, and what to install."""
 
 
+class Daemon:
+    """A server process on this machine that can die and come back, on the same port and data."""
+
+    def __init__(self, command: Sequence[str], port: int, log: Path) -> None:
+        self._command = command
+        self._port = port
+        self._log = log
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it listens. Raises NotAvailable."""
+        self._process = start_process(self._command, self._log)
+        wait_for_port(self._port, self._process, self._log)
+
+    def stop(self) -> None:
+        """SIGTERM, then SIGKILL."""
+        stop_process(self._process)
+
+    def kill(self) -> None:
+        """As a power cut does."""
+        self._process.kill()
+        self._process.wait()
+
+
 class Server(NamedTuple):
     """A running server. `how`: one line for people. `settings`: what the service needs besides the address."""
 
@@ -25,6 +49,8 @@ class Server(NamedTuple):
     stop: Callable[[], None]
     settings: Mapping[str, str] = {}
     real: bool = True
+    daemon: Daemon | None = None
+    """Where it was started as a process here."""
 
 
 def free_port() -> int:
