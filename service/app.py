@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import signal
+from collections.abc import Awaitable, Callable
 
 from aiokafka.errors import KafkaError
 
@@ -23,16 +24,17 @@ def open_store(settings: Settings) -> MongoStore:
     return connect(uri, settings.mongodb_database, settings.group, settings.mongodb_options())
 
 
-async def prepared_store(settings: Settings) -> MongoStore:
-    """The store, once the database has answered. Raises FixConfiguration when it does not in time."""
+async def checked_store(settings: Settings, work: Callable[[MongoStore], Awaitable[None]]) -> MongoStore:
+    """The store, once `work` on it has succeeded. Raises FixConfiguration when the database does not answer in time."""
     store = open_store(settings)
     try:
         async with asyncio.timeout(settings.start_seconds):
-            await store.prepare()
+            await work(store)
     except (WaitAndRetry, TimeoutError) as error:
         await store.close()
-        raise FixConfiguration(f"RATCHET_MONGODB_URI: no MongoDB answers in time ({error or 'time-out'})") from None
-    except FixConfiguration:
+        reason = str(error) or f"nothing within {settings.start_seconds} s"
+        raise FixConfiguration(f"RATCHET_MONGODB_URI: no MongoDB answers there: {reason}") from None
+    except BaseException:
         await store.close()
         raise
     return store
@@ -46,8 +48,15 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    partitions = await topics.check(settings)
-    store = await prepared_store(settings)
+    starting = asyncio.create_task(_start(settings))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait([starting])
+        return
+    partitions, store = starting.result()
     try:
         worker = Worker(settings, store, partitions)
         async with serve_http(settings, worker.lanes) as port:
@@ -59,3 +68,9 @@ async def serve(settings: Settings) -> None:
     finally:
         await store.close()
         log.info("stopped")
+
+
+async def _start(settings: Settings) -> tuple[int, MongoStore]:
+    """What must be there before anything else: the topics, and a database with its indexes."""
+    partitions = await topics.check(settings)
+    return partitions, await checked_store(settings, MongoStore.prepare)

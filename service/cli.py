@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -72,8 +73,8 @@ def serve() -> None:
 @topics_app.command("create", epilog="Example: RATCHET_PARTITIONS=12 ratchet topics create")
 def topics_create(as_json: JsonOption = False) -> None:
     """Create the topics that are missing, and check those that are there."""
-    from service.topics import create
-
+    with _reported():
+        from service.topics import create
     states = _run(create)
     if as_json:
         typer.echo(json.dumps([state._asdict() for state in states]))
@@ -97,24 +98,23 @@ def simulate(
     """
     from service.simulate import Simulation
 
+    simulation = Simulation()
+    with _reported():
+        for line in simulation.lines(_lines_of(file)):
+            typer.echo(json.dumps(line))
+    if records:
+        for line in simulation.records():
+            typer.echo(json.dumps(line))
+
+
+def _lines_of(file: str) -> Iterator[bytes]:
+    """The lines of a file, or of standard input. Raises FixConfiguration where it cannot be read."""
     try:
-        source = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115  # closed below
+        with open(0 if file == "-" else file, "rb", closefd=file != "-") as source:  # 0: standard input
+            while line := source.readline():
+                yield line
     except OSError as error:
-        typer.echo(f"ratchet: {file}: {error.strerror}", err=True)
-        raise typer.Exit(MEND) from None
-    with source:
-        simulation = Simulation()
-        try:
-            for line in simulation.lines(source):
-                typer.echo(json.dumps(line))
-        except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            typer.echo(f"ratchet: {file}: {error.strerror}", err=True)
-            raise typer.Exit(MEND) from None
-        if records:
-            for line in simulation.records():
-                typer.echo(json.dumps(line))
+        raise FixConfiguration(f"{file}: {error.strerror}") from None
 
 
 @app.command(epilog="Example: ratchet explain acme l-1001 safety-101")
@@ -125,8 +125,10 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Print a record's timeline: each fact, what it decided, by which rule, why, and what was announced."""
-    from service.app import prepared_store
-    from service.story import story_json, story_table
+    with _reported():
+        from service.app import checked_store
+        from service.store_mongo import MongoStore
+        from service.story import story_json, story_table
 
     for name, value in (("TENANT", tenant), ("LEARNER", learner), ("COURSE", course)):
         if not re.fullmatch(ID_PATTERN, value):
@@ -135,7 +137,7 @@ def explain(
     key = record_key(tenant, learner, course)
 
     async def load_record(settings: Settings) -> Any:
-        store = await prepared_store(settings)
+        store = await checked_store(settings, MongoStore.check)
         try:
             return (await store.load_records([key])).get(key)
         finally:
@@ -183,18 +185,31 @@ def rules_check(file: Annotated[Path, typer.Argument(help="YAML, like rules/cour
 
 def _rules_table(table: DecisionTable) -> Table:
     head, *rows = cells(table)
+    outcomes = [number for number, name in enumerate(head) if name.startswith("→")]
     shown = Table(title=f"{table.name} (hit policy: unique)", title_justify="left", show_lines=True)
-    for name in head:
-        shown.add_column(name, no_wrap=name == "rule")
+    for name in ("when", "then", "because", "rule"):
+        shown.add_column(name, overflow="fold")
     for row in rows:
-        shown.add_row(*row)
+        when = [f"{name}: {value}" for name, value in zip(head[: outcomes[0]], row, strict=False)]
+        then = [f"{head[number]}: {row[number]}" for number in outcomes]
+        shown.add_row("\n".join(when), "\n".join(then), row[-2], row[-1])
     return shown
 
 
 def _console() -> Console:
     """As wide as the terminal; where there is none, wide enough that nothing is cut."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
+    return Console() if sys.stdout is not None and sys.stdout.isatty() else Console(width=160)
+
+
+def main() -> None:
+    """The command. What it cannot write is an error like any other, without a traceback."""
+    try:
+        app()
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  # nothing more can be flushed
+        print(f"ratchet: cannot write what it has to say: {error.strerror}", file=sys.stderr)  # noqa: T201
+        sys.exit(MEND)
 
 
 if __name__ == "__main__":
-    app()
+    main()

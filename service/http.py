@@ -49,7 +49,8 @@ def make_app(lanes: Lanes) -> Starlette:
 async def serve_http(settings: Settings, lanes: Lanes) -> AsyncIterator[int]:
     """Listen while the context lasts; gives the port. Raises FixConfiguration where the address is not to be had."""
     try:
-        listening = socket.create_server((settings.http_host, settings.http_port))
+        family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
+        listening = socket.create_server((settings.http_host, settings.http_port), family=family)
     except OSError as error:
         raise FixConfiguration(
             f"RATCHET_HTTP_HOST, RATCHET_HTTP_PORT: cannot listen on {settings.http_host}:{settings.http_port}: "

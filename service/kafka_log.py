@@ -71,6 +71,11 @@ class KafkaLog:
         async with _kafka_answers("read where a topic begins"):
             return int((await self._consumer.beginning_offsets([partition]))[partition])
 
+    async def end(self) -> dict[str, int]:
+        async with _kafka_answers("read where the topics end"):
+            ends = await self._consumer.end_offsets(list(self._partitions.values()))
+        return {topic: int(ends[partition]) for topic, partition in self._partitions.items()}
+
     def open(self, start: Offsets) -> None:
         try:
             for topic, offset in start.items():

@@ -37,10 +37,10 @@ from service.batch import (
     rerouted,
     sort_out,
 )
-from service.errors import LaneLost, WaitAndRetry
+from service.errors import FixConfiguration, LaneLost, WaitAndRetry
 from service.failpoint import reach
 from service.inbox import Batch, Inbox, Limits
-from service.ports import Log, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
+from service.ports import Lease, Log, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
 from service.sweep import Sweep, request
 from service.translate import Item, course_timeline, translate
 
@@ -164,10 +164,21 @@ class Lane:
         self._epoch = lease.epoch
         self._committed = await self._log.committed(lease.committed)
         self._noted = dict(lease.committed)
+        self._check_against(await self._log.end(), lease)
         self._inbox = Inbox(self._committed, lease.plan, self._limits)
         self._log.open(self._committed)
         self.state, self.failure, self._paused = "open", None, False
         self._sweep.wake()
+
+    def _check_against(self, end: Offsets, lease: Lease) -> None:
+        """A plan beyond the end of its topic would wait for ever for what was planned."""
+        for topic, known in (*lease.plan.items(), *lease.committed.items()):
+            if known > end.get(topic, known):
+                raise FixConfiguration(
+                    f"lane {self.number}: the database knows {topic} up to offset {known}, but in Kafka it ends at "
+                    f"{end[topic]}: RATCHET_MONGODB_DATABASE or RATCHET_MONGODB_URI belongs to another Kafka, or the "
+                    "topic was created again; use the database that belongs to it, or a new one"
+                )
 
     def _clear(self) -> None:
         self._inbox = Inbox({}, {}, self._limits)

@@ -140,6 +140,9 @@ class Log(Protocol):
     async def committed(self, fallback: Offsets) -> dict[str, int]:
         """The group's committed offsets; where there is none, the fallback's; without that, the topic's beginning."""
 
+    async def end(self) -> dict[str, int]:
+        """By topic, the offset after the last message that can be read."""
+
     def open(self, start: Offsets) -> None:
         """Hand over messages from these offsets on."""
 

@@ -2,20 +2,21 @@
 
 import os
 import ssl
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from service.errors import FixConfiguration
 from service.inbox import Limits
 
 PREFIX = "RATCHET_"
 SECRETS_DIR = "RATCHET_SECRETS_DIR"
-NOT_SETTINGS = ("RATCHET_SECRETS_DIR", "RATCHET_FAILPOINT", "RATCHET_TEST_")
-"""Names, or beginnings of names, with the prefix that are read elsewhere."""
+NOT_SETTINGS = {"RATCHET_SECRETS_DIR", "RATCHET_FAILPOINT", "RATCHET_TEST_REAL_KAFKA"}
+"""Names with the prefix that are read elsewhere."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,200}$")]
 Count = Annotated[int, Field(ge=1)]
@@ -30,7 +31,8 @@ class Settings(BaseSettings):
         "localhost:9092", description="Addresses of Kafka brokers, with commas between"
     )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How to talk to Kafka; `SASL_PLAINTEXT` only with `kafka_allow_sasl_without_tls`"
+        "PLAINTEXT",
+        description="How to talk to Kafka; `SASL_PLAINTEXT` only with `RATCHET_KAFKA_ALLOW_SASL_WITHOUT_TLS`",
     )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         "SCRAM-SHA-512", description="How to log in to Kafka where the protocol is SASL"
@@ -95,14 +97,25 @@ class Settings(BaseSettings):
     def _secure(self) -> Self:
         sasl = self.kafka_security_protocol.startswith("SASL")
         if sasl and not (self.kafka_sasl_username and self.kafka_sasl_password):
-            raise ValueError("kafka_security_protocol is SASL: set kafka_sasl_username and kafka_sasl_password")
+            raise ValueError(
+                "RATCHET_KAFKA_SECURITY_PROTOCOL is SASL: "
+                "set RATCHET_KAFKA_SASL_USERNAME and RATCHET_KAFKA_SASL_PASSWORD"
+            )
         if not sasl and (self.kafka_sasl_username or self.kafka_sasl_password):
-            raise ValueError("kafka_sasl_username and kafka_sasl_password need kafka_security_protocol=SASL_SSL")
+            raise ValueError(
+                "RATCHET_KAFKA_SASL_USERNAME and RATCHET_KAFKA_SASL_PASSWORD "
+                "need RATCHET_KAFKA_SECURITY_PROTOCOL=SASL_SSL"
+            )
         if self.kafka_security_protocol == "SASL_PLAINTEXT" and not self.kafka_allow_sasl_without_tls:
             raise ValueError(
-                "kafka_security_protocol SASL_PLAINTEXT sends the password in the open: use SASL_SSL, "
-                "or set kafka_allow_sasl_without_tls=true"
+                "RATCHET_KAFKA_SECURITY_PROTOCOL: SASL_PLAINTEXT sends the password in the open: use SASL_SSL, "
+                "or set RATCHET_KAFKA_ALLOW_SASL_WITHOUT_TLS=true"
             )
+        files = (self.kafka_ca_file, self.kafka_certificate_file, self.kafka_key_file)
+        if any(files) and not self.kafka_security_protocol.endswith("SSL"):
+            raise ValueError("RATCHET_KAFKA_…_FILE need RATCHET_KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL")
+        if self.kafka_key_file is not None and self.kafka_certificate_file is None:
+            raise ValueError("RATCHET_KAFKA_KEY_FILE needs RATCHET_KAFKA_CERTIFICATE_FILE")
         return self
 
     @property
@@ -154,21 +167,23 @@ def load_settings() -> Settings:
     """From the environment, and from files in RATCHET_SECRETS_DIR. Raises FixConfiguration naming each variable."""
     known = {(PREFIX + name).upper() for name in Settings.model_fields}
     unknown = sorted(
-        name
-        for name in os.environ
-        if name.startswith(PREFIX) and name not in known and not name.startswith(NOT_SETTINGS)
+        name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known | NOT_SETTINGS
     )
     if unknown:
-        raise FixConfiguration(f"{', '.join(unknown)}: no such setting; `ratchet settings` lists those there are")
+        raise FixConfiguration(f"{', '.join(unknown)}: no such setting; the README lists those there are")
     directory = os.environ.get(SECRETS_DIR)
     if directory is not None and not Path(directory).is_dir():
         raise FixConfiguration(f"{SECRETS_DIR}: {directory} is not a directory")
     try:
-        return Settings(_secrets_dir=directory)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # how a secret that is no file is told of
+            return Settings(_secrets_dir=directory)
+    except (SettingsError, UserWarning) as error:
+        raise FixConfiguration(f"{SECRETS_DIR}: {error}") from None
     except ValidationError as error:
         raise FixConfiguration("; ".join(_spell(problem) for problem in error.errors(include_url=False))) from None
 
 
 def _spell(problem: Any) -> str:
-    where = "".join(f"{PREFIX}{str(part).upper()}" for part in problem["loc"][:1]) or "settings"
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+    where = "".join(f"{PREFIX}{str(part).upper()}: " for part in problem["loc"][:1])
+    return f"{where}{problem['msg'].removeprefix('Value error, ')}"

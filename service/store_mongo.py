@@ -99,8 +99,8 @@ class MongoStore:
         self._courses = chosen["courses"]
         self._lanes = chosen["lanes"]
 
-    async def prepare(self) -> None:
-        """Make the indexes. Raises FixConfiguration where the database is not fit, WaitAndRetry where it is away."""
+    async def check(self) -> None:
+        """Ask for an answer. Raises FixConfiguration where the database is not fit, WaitAndRetry where it is away."""
         async with _mongo_answers():
             hello = await self._client.admin.command("hello")
             if "setName" not in hello and hello.get("msg") != "isdbgrid":
@@ -108,6 +108,11 @@ class MongoStore:
                     "RATCHET_MONGODB_URI: names a single server, which cannot give majority guarantees; "
                     "use a replica set, even of one member"
                 )
+
+    async def prepare(self) -> None:
+        """Check, and make the indexes."""
+        await self.check()
+        async with _mongo_answers():
             await self._records.create_index(
                 ["course_key", "definition_version", "_id"],
                 name="in_progress",
@@ -219,6 +224,9 @@ def connect(uri: str, database: str, group: str, tls: Mapping[str, Any]) -> Mong
                 retryWrites=True,
                 **tls,
             )
+    except OSError as error:
+        names = "RATCHET_MONGODB_CA_FILE, RATCHET_MONGODB_CERTIFICATE_KEY_FILE"
+        raise FixConfiguration(f"{names}: {error}") from None
     except (PyMongoError, ValueError, UserWarning) as error:
         raise FixConfiguration(f"RATCHET_MONGODB_URI: {error}") from None
     return MongoStore(client, database, group)

@@ -81,7 +81,9 @@ def story_table(key: str, record: Record) -> RenderableType:
     if certificate is not None:
         lines.append(f"Certificate: {certificate.status}, {certificate_id(key, certificate.attempt)}")
     lines += [f"Step {step_text(step)}" for step in record.standing.steps.values()]
-    table = Table("When", "What happened", "Why", "Announced", title="Timeline", show_lines=True, title_justify="left")
+    table = Table(title="Timeline", show_lines=True, title_justify="left")
+    for name in ("When", "What happened", "Why", "Announced"):
+        table.add_column(name, overflow="fold", no_wrap=name == "When")
     for told in explain(record):
         why = "\n".join(f"{reason.because} ({reason.rule_id})" for reason in told.reasons) or "(no longer kept)"
         announced = "\n".join(change_text(change) for change in told.announced) or "nothing"

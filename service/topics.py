@@ -61,7 +61,7 @@ async def create(settings: Settings) -> list[TopicState]:
             )
         after = await admin.wait_for({topic.name for topic in TOPICS})
         await _check(admin, after, settings)
-        return [TopicState(settings.topic_prefix + name, after[name], name not in before) for name in after]
+        return [TopicState(settings.topic_prefix + name, after[name], name not in before) for name in sorted(after)]
 
 
 async def check(settings: Settings) -> int:
@@ -100,17 +100,22 @@ class _Admin:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._prefix = settings.topic_prefix
-        self._client = AIOKafkaAdminClient(**settings.kafka_options(), request_timeout_ms=settings.start_seconds * 1000)
 
     async def __aenter__(self) -> Self:
+        settings = self._settings
+        options = settings.kafka_options()
         try:
-            async with asyncio.timeout(self._settings.start_seconds):
+            self._client = AIOKafkaAdminClient(**options, request_timeout_ms=settings.start_seconds * 1000)
+        except ValueError as error:
+            raise FixConfiguration(f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: {error}") from None
+        try:
+            async with asyncio.timeout(settings.start_seconds):
                 await self._client.start()
-        except (KafkaError, OSError, TimeoutError) as error:
+        except (KafkaError, OSError, ValueError, TimeoutError) as error:
             await self._client.close()
             raise FixConfiguration(
-                f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: no Kafka answers at {self._settings.kafka_bootstrap_servers} "
-                f"({type(error).__name__})"
+                f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: no Kafka answers at {settings.kafka_bootstrap_servers} in the way "
+                f"of RATCHET_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol} ({type(error).__name__})"
             ) from None
         return self
 
@@ -135,7 +140,10 @@ class _Admin:
         for name, code, *rest in response.topic_errors:
             problem = for_code(code)
             if code and problem is not TopicAlreadyExistsError:
-                raise FixConfiguration(f"topic {name} cannot be created: {problem.__name__} {rest[0] if rest else ''}")
+                raise FixConfiguration(
+                    f"topic {name} cannot be created: {problem.__name__} {rest[0] if rest else ''}; "
+                    "see RATCHET_PARTITIONS and RATCHET_REPLICATION_FACTOR"
+                )
 
     async def wait_for(self, names: set[str]) -> dict[str, int]:
         """A created topic appears in the metadata a moment later."""

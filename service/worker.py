@@ -16,7 +16,7 @@ from faststream.middlewares import AckPolicy
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from contracts.topics import CONSUMED
-from service.errors import FixConfiguration
+from service.errors import RestartProcess
 from service.kafka_log import CALL_SECONDS
 from service.lanes import Lanes
 from service.ports import Store
@@ -89,30 +89,34 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises what ends the process: RestartProcess, FixConfiguration, a bug."""
-        watch = asyncio.create_task(self.lanes.watch())
         stopped = asyncio.create_task(stop.wait())
+        starting = asyncio.create_task(self._start())
+        watch = asyncio.create_task(self.lanes.watch())
+        tasks = (stopped, starting, watch)
         try:
-            await self._start()
-            ending: list[asyncio.Future[Any]] = [watch, stopped, self.lanes.failed]
-            done, _ = await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
-            for ended in done:
-                ended.result()
+            await asyncio.wait([stopped, starting], return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                ending: list[asyncio.Future[Any]] = [stopped, watch, self.lanes.failed]
+                done, _ = await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
+                for ended in done:
+                    ended.result()
         finally:
-            for task in (watch, stopped):
+            for task in tasks:
                 task.cancel()
+            await asyncio.wait(tasks)
             await self.lanes.close()
             await self._broker.stop()
             await self.lanes.close()  # of a rebalance that came in between
 
     async def _start(self) -> None:
-        """Bounded: aiokafka's start waits for ever for a coordinator."""
+        """Bounded: aiokafka's start waits for ever for a coordinator, and for members of the group that have died."""
+        seconds = self._settings.start_seconds + self._settings.kafka_session_timeout_seconds
         try:
-            async with asyncio.timeout(self._settings.start_seconds):
+            async with asyncio.timeout(seconds):
                 await self._broker.start()
         except TimeoutError:
-            raise FixConfiguration(
-                f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: no group could be joined within {self._settings.start_seconds} s"
-            ) from None
+            raise RestartProcess(f"the group {self._settings.group} could not be joined within {seconds} s") from None
 
     def _consumer(self) -> AIOKafkaConsumer:
         consumer = self._subscriber.consumer

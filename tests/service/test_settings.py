@@ -45,8 +45,10 @@ WRONG = {
         },
         "SASL_PLAINTEXT sends the password in the open",
     ),
-    "SASL without a user": ({"RATCHET_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "set kafka_sasl_username"),
-    "a user without SASL": ({"RATCHET_KAFKA_SASL_USERNAME": "u"}, "need kafka_security_protocol=SASL_SSL"),
+    "SASL without a user": ({"RATCHET_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "set RATCHET_KAFKA_SASL_USERNAME"),
+    "a user without SASL": ({"RATCHET_KAFKA_SASL_USERNAME": "u"}, "need RATCHET_KAFKA_SECURITY_PROTOCOL=SASL_SSL"),
+    "a file without TLS": ({"RATCHET_KAFKA_CA_FILE": "/x"}, "RATCHET_KAFKA_SECURITY_PROTOCOL=SSL"),
+    "a name in another case that is none": ({"Ratchet_Bogus": "1"}, "Ratchet_Bogus: no such setting"),
     "a directory that is none": ({"RATCHET_SECRETS_DIR": "/no/such/place"}, "RATCHET_SECRETS_DIR: "),
 }
 
@@ -83,6 +85,17 @@ def test_secrets_come_from_files_too(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert settings.kafka_sasl_password.get_secret_value() == "from-file"
     assert settings.mongodb_uri.get_secret_value() == "mongodb://u:p@db/"
     assert settings.kafka_options()["ssl_context"] is not None
+
+
+def test_a_secret_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RATCHET_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "ratchet_group").mkdir()
+    with pytest.raises(FixConfiguration, match=r'RATCHET_SECRETS_DIR: .* field "group"'):
+        load_settings()
+    (tmp_path / "ratchet_group").rmdir()
+    (tmp_path / "ratchet_group").write_bytes(b"\xff\xfe")
+    with pytest.raises(FixConfiguration, match="RATCHET_SECRETS_DIR: "):
+        load_settings()
 
 
 def test_a_certificate_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

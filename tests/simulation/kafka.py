@@ -250,6 +250,10 @@ class FakeConsumer:
         await self._pause("read beginning")
         return dict.fromkeys(partitions, 0)
 
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        await self._pause("read end")
+        return {partition: self._broker.fetch(partition, 0, 10**9)[1] for partition in partitions}
+
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self._check(partition)
         self._positions[partition] = offset

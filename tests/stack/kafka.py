@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import uuid
 from pathlib import Path
@@ -42,7 +43,12 @@ def from_environment(_: Path) -> Server:
     address = os.environ.get("RATCHET_KAFKA_BOOTSTRAP_SERVERS")
     if address is None:
         raise NotAvailable("RATCHET_KAFKA_BOOTSTRAP_SERVERS is not set")
-    return Server(address, f"Kafka at {address}, from RATCHET_KAFKA_BOOTSTRAP_SERVERS", lambda: None)
+    try:
+        host, port = address.split(",")[0].rsplit(":", 1)
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise NotAvailable(f"nothing answers at RATCHET_KAFKA_BOOTSTRAP_SERVERS={address}: {error}") from None
+    return Server(address, f"Kafka at {address}, from RATCHET_KAFKA_BOOTSTRAP_SERVERS", lambda: None, is_ours=False)
 
 
 def from_docker(_: Path) -> Server:

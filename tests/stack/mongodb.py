@@ -24,7 +24,12 @@ def from_environment(_: Path) -> Server:
     address = os.environ.get("RATCHET_MONGODB_URI")
     if address is None:
         raise NotAvailable("RATCHET_MONGODB_URI is not set")
-    return Server(address, "MongoDB from RATCHET_MONGODB_URI", lambda: None)
+    try:
+        with MongoClient[dict[str, Any]](address, serverSelectionTimeoutMS=5000) as client:
+            client.admin.command("ping")
+    except (PyMongoError, ValueError) as error:
+        raise NotAvailable(f"nothing answers at RATCHET_MONGODB_URI: {str(error)[:200]}") from None
+    return Server(address, "MongoDB from RATCHET_MONGODB_URI", lambda: None, is_ours=False)
 
 
 def from_docker(_: Path) -> Server:

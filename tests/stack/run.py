@@ -1,7 +1,7 @@
-"""`make run`: servers, the service, the article's scenarios as real Kafka messages, and what was decided, live.
+"""`make run`: servers, the service, the scenarios as real Kafka messages, and what was decided, live.
 
-`python -m tests.stack.run [--once]`. With --once it ends by itself: status 0 if every scenario ended as the article
-says, 1 if not. Without, it stays up until Ctrl-C and shows what goes out.
+`python -m tests.stack.run [--once]`. With --once it ends by itself: status 0 if every scenario ended as it should, 1 if
+not. Without, it stays up until Ctrl-C and shows what goes out.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from service.simulate import state
 from service.store_mongo import MongoStore, connect
 from service.story import change_text, course_text, step_text, what_text
 from tests.stack import choose
-from tests.stack.servers import Server
-from tests.stack.service import World
+from tests.stack.servers import Server, stop_all
+from tests.stack.service import Failed, Serving, World
 from tests.stack.story import COURSE, EVENT, Act, Message, story
 from tests.stack.wire import Wire, key_of
 
@@ -38,25 +39,40 @@ console = Console(highlight=False)
 
 def main() -> int:
     """Start everything, tell the story, stop what was started."""
-    once = "--once" in sys.argv[1:]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    arguments = sys.argv[1:]
+    if arguments not in ([], ["--once"]):
+        print(__doc__)
+        return 0 if arguments == ["--help"] else 2
+    once = bool(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="ratchet-run-"))
     started: list[Server] = []
     try:
-        started.append(choose.database(folder, console.print))
-        started.append(choose.broker(folder, console.print))
-        database, broker = started
-        return _run(World(broker, database, folder, prefix="", name="ratchet"), once)
-    except choose.NothingWorks as error:
-        console.print(str(error))
+        return _with_servers(folder, started, once)
+    except (choose.NothingWorks, Failed) as error:
+        console.print(str(error), soft_wrap=True, markup=False)
         return 2
     except KeyboardInterrupt:
         console.print("\nstopping ...")
-        return 0 if not once else 130
+        return 130 if once else 0
     finally:
         for server in reversed(started):
             server.stop()
+        stop_all()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _with_servers(folder: Path, started: list[Server], once: bool) -> int:
+    say = partial(console.print, soft_wrap=True, markup=False)
+    database = choose.database(folder, say)
+    started.append(database)
+    broker = choose.broker(folder, say)
+    started.append(broker)
+    if database.is_ours and broker.is_ours:
+        return _run(World(broker, database, folder, prefix="", name="ratchet"), once)
+    return _run(World(broker, database, folder), once)  # others may use these servers: keep out of their names
 
 
 def _run(world: World, once: bool) -> int:
@@ -67,12 +83,12 @@ def _run(world: World, once: bool) -> int:
         console.print(f"Ratchet: `ratchet serve`, http://127.0.0.1:{serving.port}/readyz and /metrics\n")
         failed = asyncio.run(_tell(world))
         if failed:
-            console.print(f"[red]{failed} of the scenarios did not end as the article says[/red]")
+            console.print(f"[red]{failed} of the scenarios did not end as they should[/red]")
             return 1
-        console.print("[green]Every scenario ended as the article says.[/green]")
+        console.print("[green]Every scenario ended as it should.[/green]")
         if not once:
             _say_how_to_go_on(world)
-            asyncio.run(_show_what_goes_out(world))
+            asyncio.run(_show_what_goes_out(world, serving))
         return 0
     finally:
         serving.stop()
@@ -108,7 +124,7 @@ async def _decided(store: MongoStore, message: Message) -> Record:
         if stored is not None and message[1]["message_id"] in stored.record.facts:
             return stored.record
         await asyncio.sleep(0.02)
-    raise AssertionError(f"{message[1]['message_id']} was not decided within {ANSWER_SECONDS:.0f} s")
+    raise Failed(f"{message[1]['message_id']} was not decided within {ANSWER_SECONDS:.0f} s")
 
 
 def _show(message: Message, record: Record) -> None:
@@ -152,28 +168,33 @@ def _ended_well(act: Act, record: Record, published: list[int]) -> bool:
 
 
 def _say_how_to_go_on(world: World) -> None:
-    example = {
-        "message_id": "my-1",
-        "tenant_id": "mine",
+    common = {"tenant_id": "mine", "course_id": "c-1"}
+    step = {"step_id": "e-1", "kind": "event", "scheduled_minutes": 60}
+    definition = {"message_id": "d-1", **common, "changed_at": "2026-01-01T00:00:00Z", "version": 1, "steps": [step]}
+    attendance = {
+        "message_id": "m-1",
+        **common,
         "learner_id": "l-1",
-        "course_id": "c-1",
         "changed_at": "2026-03-02T09:00:00Z",
         "event_id": "e-1",
         "attended": True,
     }
-    console.print(
-        f"\nKafka listens at {world.broker.address}, MongoDB at {world.database.address} (database ratchet).\n"
-        "Send a message of your own from another terminal (facts wait until their course is defined):\n",
-    )
-    command = f".venv/bin/python -m tests.stack.send {world.broker.address} attendance-changed"
-    console.print(f"  {command} '{json.dumps(example)}'", soft_wrap=True)
-    console.print("\nand ask why a learner stands as they stand:\n")
-    explain_it = f"RATCHET_MONGODB_URI='{world.database.address}' .venv/bin/ratchet explain mine l-1 c-1"
-    console.print(f"  {explain_it}", soft_wrap=True)
-    console.print("\nWhat goes out is shown below. Ctrl-C stops everything that was started here.\n")
+    send = f".venv/bin/python -m tests.stack.send '{world.broker.address}'"
+    names = f" --prefix {world.prefix}" if world.prefix else ""
+    settings = f"RATCHET_MONGODB_URI='{world.database.address}' RATCHET_MONGODB_DATABASE={world.name}"
+    for line in (
+        f"\nKafka listens at {world.broker.address}, MongoDB at {world.database.address} (database {world.name}).",
+        "Send messages of your own from another terminal: define a course, then report attendance,\n",
+        f"  {send} course-defined '{json.dumps(definition)}'{names}",
+        f"  {send} attendance-changed '{json.dumps(attendance)}'{names}",
+        "\nand ask why the learner stands as they stand:\n",
+        f"  {settings} .venv/bin/ratchet explain mine l-1 c-1",
+        "\nWhat goes out is shown below. Ctrl-C stops everything that was started here.\n",
+    ):
+        console.print(line, soft_wrap=True, markup=False)
 
 
-async def _show_what_goes_out(world: World) -> None:
+async def _show_what_goes_out(world: World, serving: Serving) -> None:
     consumer = AIOKafkaConsumer(
         *(world.prefix + name for name in OUT),
         bootstrap_servers=world.broker.address,
@@ -182,12 +203,19 @@ async def _show_what_goes_out(world: World) -> None:
     )
     await consumer.start()
     try:
-        async for record in consumer:
-            reason = dict(record.headers).get("kafka_dlt-exception-message", b"").decode()
-            console.print(f"{record.topic} {(record.key or b'').decode(errors='replace')}", style="bold")
-            console.print(reason or (record.value or b"").decode(errors="replace"), soft_wrap=True, markup=False)
+        while serving.process.poll() is None:
+            for records in (await consumer.getmany(timeout_ms=1000)).values():
+                for record in records:
+                    _show_out(record)
+        raise Failed(f"ratchet serve ended: {serving.log.read_text()[-2000:].strip()}")
     finally:
         await consumer.stop()
+
+
+def _show_out(record: Any) -> None:
+    reason = dict(record.headers).get("kafka_dlt-exception-message", b"").decode()
+    console.print(f"{record.topic} {(record.key or b'').decode(errors='replace')}", style="bold", markup=False)
+    console.print(reason or (record.value or b"").decode(errors="replace"), soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

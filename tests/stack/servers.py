@@ -13,6 +13,9 @@ from typing import NamedTuple
 START_SECONDS = 60.0
 
 
+STARTED: list[subprocess.Popen[bytes]] = []
+
+
 class NotAvailable(Exception):
     """This way of getting a server does not work here; the message says why, and what to install."""
 
@@ -51,6 +54,8 @@ class Server(NamedTuple):
     real: bool = True
     daemon: Daemon | None = None
     """Where it was started as a process here."""
+    is_ours: bool = True
+    """Started here, for us alone."""
 
 
 def free_port() -> int:
@@ -75,8 +80,17 @@ def start_process(
             env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
-    atexit.register(stop_process, process)
+    STARTED.append(process)
     return process
+
+
+def stop_all() -> None:
+    """Stop whatever was started here and still runs."""
+    while STARTED:
+        stop_process(STARTED.pop())
+
+
+atexit.register(stop_all)
 
 
 def stop_process(process: subprocess.Popen[bytes], grace_seconds: float = 10.0) -> None:

@@ -18,6 +18,10 @@ RATCHET = str(Path(sys.executable).with_name("ratchet"))
 READY_SECONDS = 60.0
 
 
+class Failed(Exception):
+    """The command or the service did not do what it was started for; the message says what it said."""
+
+
 class World:
     """A topic prefix, a consumer group and a database that nobody else uses, on shared servers."""
 
@@ -50,15 +54,18 @@ class World:
 
     def run(self, *arguments: str, check: bool = True, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
+        ran = subprocess.run(
             [RATCHET, *arguments],
             env={**os.environ, **self.settings, **settings},
             capture_output=True,
             text=True,
-            check=check,
+            check=False,
             timeout=120,
             stdin=subprocess.DEVNULL,
         )
+        if check and ran.returncode:
+            raise Failed(f"ratchet {' '.join(arguments)} ended with status {ran.returncode}: {ran.stderr.strip()}")
+        return ran
 
     def create_topics(self) -> None:
         """What `ratchet topics create` does; the embedded broker creates topics as they are asked for."""
@@ -99,7 +106,8 @@ class Serving:
         """Until /readyz says so and there is a lane."""
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
-            assert self.process.poll() is None, f"ratchet serve ended: {self.log.read_text()[-2000:]}"
+            if self.process.poll() is not None:
+                raise Failed(f"ratchet serve ended: {self.log.read_text()[-2000:].strip()}")
             try:
                 status, body = self.get("/readyz")
             except OSError:
@@ -107,7 +115,7 @@ class Serving:
             if status == 200 and json.loads(body)["lanes"]:
                 return self
             time.sleep(0.05)
-        raise AssertionError(f"ratchet serve is not ready: {self.log.read_text()[-2000:]}")
+        raise Failed(f"ratchet serve is not ready: {self.log.read_text()[-2000:]}")
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> int:
         """Signal it, and give its exit status."""

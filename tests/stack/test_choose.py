@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -107,12 +108,23 @@ def test_what_java_or_maven_lack_is_named(
 
 
 def test_addresses_in_the_environment_come_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("RATCHET_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
-    monkeypatch.setenv("RATCHET_MONGODB_URI", "mongodb://127.0.0.1:9/")
     said: list[str] = []
-    assert choose.broker(tmp_path, said.append).address == "127.0.0.1:9"
-    assert choose.database(tmp_path, said.append).address == "mongodb://127.0.0.1:9/"
-    assert len(said) == 2
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        monkeypatch.setenv("RATCHET_KAFKA_BOOTSTRAP_SERVERS", address)
+        assert choose.broker(tmp_path, said.append).address == address
+    assert len(said) == 1
+
+
+def test_addresses_at_which_nothing_answers_give_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for address in ("127.0.0.1:1", "", "nonsense"):
+        monkeypatch.setenv("RATCHET_KAFKA_BOOTSTRAP_SERVERS", address)
+        with pytest.raises(NotAvailable, match="nothing answers at RATCHET_KAFKA_BOOTSTRAP_SERVERS"):
+            kafka.from_environment(tmp_path)
+    for address in ("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100", "nonsense"):
+        monkeypatch.setenv("RATCHET_MONGODB_URI", address)
+        with pytest.raises(NotAvailable, match="nothing answers at RATCHET_MONGODB_URI"):
+            mongodb.from_environment(tmp_path)
 
 
 def test_when_nothing_works_every_reason_is_given(tmp_path: Path) -> None:
