@@ -1,12 +1,16 @@
 """Each command through its real process: help, happy path, errors, exit status."""
 
+import asyncio
 import json
+import signal
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.stack.servers import free_port
-from tests.stack.service import World
+from tests.stack.service import RATCHET, World
 from tests.stack.wire import Wire
 
 DEFINITION = {
@@ -116,6 +120,28 @@ def test_start_up_errors_name_the_setting_and_end_in_time(world: World) -> None:
         assert "Traceback" not in ran.stderr
 
 
+async def test_a_database_that_is_ahead_of_kafka_is_refused(world: World, wire: Wire) -> None:
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", DEFINITION), ("attendance-changed", ATTENDED)])
+    await wire.settled()
+    assert serving.stop() == 0
+    elsewhere = World(world.broker, world.database, world.folder, prefix=f"{world.prefix}new.", name=world.name)
+    elsewhere.create_topics()
+    refused = elsewhere.serve()
+    assert await asyncio.to_thread(refused.wait) == 2
+    assert "RATCHET_MONGODB_DATABASE or RATCHET_MONGODB_URI belongs to another Kafka" in refused.log.read_text()
+
+
+def test_a_signal_ends_the_start(world: World) -> None:
+    """Also while nothing answers: at once, and with status 0."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    uri = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/?replicaSet=rs0"
+    with silent:
+        serving = world.serve(RATCHET_MONGODB_URI=uri)
+        silent.accept()[0].close()
+        assert serving.stop(signal.SIGTERM, seconds=10) == 0
+
+
 def test_simulate_reads_standard_input_and_goes_on_after_bad_lines(world: World, tmp_path: Path) -> None:
     lines = [
         json.dumps({"topic": "course-defined", "value": DEFINITION}),
@@ -147,6 +173,17 @@ def test_simulate_reads_standard_input_and_goes_on_after_bad_lines(world: World,
     missing = world.run("simulate", str(tmp_path / "none"), check=False)
     assert (missing.returncode, "No such file" in missing.stderr) == (2, True)
     assert world.run("simulate", str(tmp_path), check=False).returncode == 2
+
+
+@pytest.mark.parametrize("command", ["rules", "simulate {file}", "rules check {file}"])
+def test_what_cannot_be_written_is_an_error(tmp_path: Path, command: str) -> None:
+    file = tmp_path / "file"
+    shipped = Path(__file__).parents[2] / "rules" / "course.yaml"
+    file.write_text("{broken\n" * 5000 if "simulate" in command else shipped.read_text())
+    ran = subprocess.run(
+        f"{RATCHET} {command.format(file=file)} > /dev/full", shell=True, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (2, "ratchet: cannot write what it has to say: No space left on device\n")
 
 
 def test_rules_are_printed_and_checked(world: World, tmp_path: Path) -> None:
