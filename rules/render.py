@@ -46,11 +46,16 @@ def _line(cells: list[str]) -> str:
 
 def replaced(page: str) -> str:
     """The page with the tables of today between its marks. Raises ValueError where it has no marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, mark, after = rest.partition(END)
+    return between(page, BEGIN, markdown(), END)
+
+
+def between(page: str, begin: str, text: str, end: str) -> str:
+    """The page with this text between the two marks. Raises ValueError where it has no marks."""
+    before, _, rest = page.partition(begin)
+    _, mark, after = rest.partition(end)
     if not mark:
-        raise ValueError(f"the page needs the marks {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{markdown()}\n{END}{after}"
+        raise ValueError(f"the page needs the marks {begin} and {end}")
+    return f"{before}{begin}\n\n{text}\n{end}{after}"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from service.ports import Offsets, Received
 class Limits(NamedTuple):
     """Bounds of a batch; each is a setting."""
 
-    batch_messages: int = 2000
+    batch_messages: int = 1000
     batch_bytes: int = 4 * 1024 * 1024
     new_facts_per_record: int = 200
 

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         -1, description="Copies of topics that `ratchet topics create` creates; -1: the broker's default"
     )
     batch_messages: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        2000, description="Messages that a lane takes together, at most"
+        1000, description="Messages that a lane takes together, at most"
     )
     batch_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = Field(
         4 * 1024 * 1024, description="Bytes of messages that a lane takes together, about"
@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     future_tolerance_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
         300, description="A `changed_at` further ahead than this goes to the dead letters"
     )
-    stall_seconds: Annotated[int, Field(ge=10, le=86_400)] = Field(
+    stall_seconds: Annotated[int, Field(ge=60, le=86_400)] = Field(
         120, description="A lane that has lag and does nothing for this long ends the process with status 3"
     )
     start_seconds: Annotated[int, Field(ge=1, le=600)] = Field(

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from rules.render import between
 from service.settings import PREFIX, Settings
 
 BEGIN = "<!-- settings: begin -->"
@@ -30,11 +31,7 @@ def _default(field: FieldInfo) -> str:
 
 def replaced(page: str) -> str:
     """The page with the settings of today between its marks. Raises ValueError where it has no marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, mark, after = rest.partition(END)
-    if not mark:
-        raise ValueError(f"the page needs the marks {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{markdown()}\n\n{END}{after}"
+    return between(page, BEGIN, f"{markdown()}\n", END)
 
 
 if __name__ == "__main__":
