@@ -16,6 +16,7 @@ from faststream.middlewares import AckPolicy
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from contracts.topics import CONSUMED
+from service import header_names
 from service.errors import RestartProcess
 from service.kafka_log import CALL_SECONDS
 from service.lanes import Lanes
@@ -49,6 +50,7 @@ class Worker:
     """Owns the consumer, as FastStream runs it, and the producers; gives what is read to its lanes."""
 
     def __init__(self, settings: Settings, store: Store, partitions: int) -> None:
+        header_names.install()
         self._settings = settings
         self.lanes = Lanes(settings, store, partitions, self._consumer, self._make_producer)
         self._broker = self._make_broker()

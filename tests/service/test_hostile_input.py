@@ -142,6 +142,32 @@ def _told(letters: list[Got]) -> list[str]:
     return [letter.header("kafka_dlt-exception-message")[:200] for letter in letters]
 
 
+class _Undecodable(str):
+    """A header name whose bytes are not UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfename"
+
+
+@pytest.mark.usefixtures("serving")
+@pytest.mark.parametrize("compression", [0, 1], ids=["plain", "gzip"])
+async def test_a_header_name_that_is_not_utf_8_stops_nothing(wire: Wire, compression: int) -> None:
+    await wire.send([("course-defined", DEFINITION)])
+    await wire.settled()
+    records: list[dict[str, Any]] = [
+        {"key": KEY, "value": b"bad", "headers": [(_Undecodable("x"), b"1"), ("y", b"2")]},
+        {"key": KEY, "value": json.dumps(GOOD).encode(), "headers": [(_Undecodable("x"), None)]},
+    ]
+    await wire.send_slowly_built("attendance-changed", records, partition_of(KEY, PARTITIONS), compression)
+    await wire.settled()
+    (letter,) = await wire.read("dead-letter")
+    assert (letter.key, letter.value) == (KEY, b"bad")
+    assert tuple(letter.headers[:2]) == (("\\xff\\xfename", b"1"), ("y", b"2"))
+    assert len(await wire.read("step-completion-changed")) == 1
+
+
 async def test_a_message_in_another_partition_than_its_keys_is_forwarded_and_counts(
     serving: Serving, wire: Wire
 ) -> None:
