@@ -47,6 +47,9 @@ def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, 
         if known != fact:
             raise MessageIdReused
         return record, NOTHING
+    assert record.definition_version <= (timeline[-1].version if timeline else 0), (
+        "the timeline is older than the record"
+    )
     place = fact.changed_at, fact.message_id
     arrival = tables.arrival.lookup[_arrival(record, fact, place, timeline),]
     attempt, reassigned = record.attempt, record.reassigned
@@ -98,7 +101,7 @@ def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, 
 
 def redecide(record: Record, timeline: Timeline, decided_at: Instant, tables: Tables = SHIPPED) -> Decided:
     """Decide a record again under the newest definition. One that it knows already changes nothing."""
-    if not timeline or record.definition_version == timeline[-1].version or not record.facts:
+    if not timeline or record.definition_version >= timeline[-1].version or not record.facts:
         return record, NOTHING
     arrival = tables.arrival.lookup["new_definition",]
     before, newest = record.standing, timeline[-1]

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from contracts.fields import course_key_of
 from rules.values import Record
 from service import metrics
 from service.batch import (
@@ -310,8 +311,9 @@ class Lane:
         self, work: Work, stored: Mapping[str, StoredRecord], courses: Mapping[str, StoredCourse]
     ) -> tuple[dict[str, StoredRecord], list[Letter]]:
         """Every record that the batch is about, as stored. A miss means another owner wrote: load and decide again."""
-        records = dict(stored)
+        records, courses = dict(stored), dict(courses)
         while True:
+            courses |= await self._store.load_courses(_outdated(records, courses))
             decided: dict[str, StoredRecord] = {}
             letters: list[Letter] = []
             with metrics.STAGE_SECONDS.labels("decide").time():
@@ -358,3 +360,13 @@ class Lane:
         if self._committed != self._noted:
             await self._store.plan(self.number, self._epoch, self._committed, self._committed)
             self._noted = dict(self._committed)
+
+
+def _outdated(records: Mapping[str, StoredRecord], courses: Mapping[str, StoredCourse]) -> set[str]:
+    """Courses that another owner knew a newer version of when it wrote one of these records."""
+    known = {key: course.versions[-1].version for key, course in courses.items()}
+    return {
+        course_key_of(key)
+        for key, stored in records.items()
+        if known.get(course_key_of(key), 0) < stored.record.definition_version
+    }
