@@ -70,7 +70,6 @@ class Lane:
     def __init__(
         self,
         number: int,
-        topics: Iterable[str],
         partitions: int,
         log: Log,
         store: Store,
@@ -84,7 +83,6 @@ class Lane:
         self.failure: str | None = None
         self.active_at = time.monotonic()
         """When something last happened here: messages came, a batch was committed, a try failed."""
-        self._topics = tuple(topics)
         self._partitions = partitions
         self._log = log
         self._store = store

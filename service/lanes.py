@@ -71,7 +71,6 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         lane_log = KafkaLog(self._consumer(), topics, number, settings.group, self._prefix, self._make_producer)
         return Lane(
             number,
-            topics,
             self._partitions,
             lane_log,
             self._store,
