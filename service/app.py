@@ -18,15 +18,10 @@ from service.worker import Worker
 log = logging.getLogger(__name__)
 
 
-def open_store(settings: Settings) -> MongoStore:
-    """The store that the settings name. Nothing is contacted yet."""
-    uri = settings.mongodb_uri.get_secret_value()
-    return connect(uri, settings.mongodb_database, settings.group, settings.mongodb_options())
-
-
 async def checked_store(settings: Settings, work: Callable[[MongoStore], Awaitable[None]]) -> MongoStore:
     """The store, once `work` on it has succeeded. Raises FixConfiguration when the database does not answer in time."""
-    store = open_store(settings)
+    uri = settings.mongodb_uri.get_secret_value()
+    store = connect(uri, settings.mongodb_database, settings.group, settings.mongodb_options())
     try:
         async with asyncio.timeout(settings.start_seconds):
             await work(store)

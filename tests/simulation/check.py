@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from contracts.fields import course_key_of
 from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
 from rules.decide import decide, redecide
 from rules.values import Change, Record
@@ -60,8 +61,7 @@ def check(outcome: Outcome, expected: Expected) -> None:
 
 def _folded(key: str, record: Record, courses: Mapping[str, StoredCourse]) -> list[Change]:
     """Fold the facts one by one, in the order in which they were decided; the record must be the same."""
-    tenant_id, _, course_id = key.split("/")
-    course = courses.get(f"{tenant_id}/{course_id}")
+    course = courses.get(course_key_of(key))
     versions = () if course is None else course.versions
     folded = Record()
     announced: list[Change] = []

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from contracts.fields import split_key
 from contracts.topics import (
     CONSUMED,
     COURSE_COMPLETION_CHANGED,
@@ -81,7 +82,7 @@ class Inputs:
 
     def _send_fact(self) -> None:
         key = self._fate.choice(self._keys)
-        tenant_id, learner_id, course_id = key.split("/")
+        tenant_id, learner_id, course_id = split_key(key)
         self._number += 1
         value: Json = {
             "message_id": f"m{self._number}",
