@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 
 
 def make_app(lanes: Lanes) -> Starlette:
-    """Alive: the event loop answers. Ready: the group was joined and every lane of this worker is open."""
+    """Alive: the event loop answers. Ready: the group was joined, broker and database answer, every lane is open.
+
+    A flood of dead letters is told of, but does not make the worker less ready.
+    """
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -33,11 +36,14 @@ def make_app(lanes: Lanes) -> Starlette:
                 "state": lane.state,
                 "lag_messages": await lane.lag_messages(),
                 "failure": lane.failure,
+                "ready": lane.is_ready,
             }
             for lane in sorted(lanes.by_number.values(), key=lambda lane: lane.number)
         ]
-        ready = lanes.joined and all(state["state"] == "open" for state in states)
-        return JSONResponse({"ready": ready, "lanes": states}, 200 if ready else 503)
+        ready = lanes.joined and not any(lanes.outages.values()) and all(state["ready"] for state in states)
+        flood = {"flood": lanes.flood.is_on, "unusable": lanes.flood.unusable, "of_messages": lanes.flood.messages}
+        body = {"ready": ready, "outages": lanes.outages, "dead_letters": flood, "lanes": states}
+        return JSONResponse(body, 200 if ready else 503)
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

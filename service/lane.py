@@ -19,7 +19,7 @@ stored while the last one's transaction commits; transactions stay in order and 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -39,7 +39,8 @@ from service.batch import (
     sort_out,
 )
 from service.errors import FixConfiguration, LaneLost, WaitAndRetry
-from service.failpoint import reach
+from service.failpoint import expects, reach
+from service.flood import Flood
 from service.inbox import Batch, Inbox, Limits
 from service.ports import Lease, Log, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
 from service.sweep import Sweep, request
@@ -52,6 +53,8 @@ MICROSECONDS = 1_000_000
 
 IDLE_SECONDS = 1.0
 """After this long without messages the lane notes where it stands."""
+USURPED_LIMIT = 3
+"""Once may be an owner that died between its two steps of taking over; so often it is not."""
 RETRY_SECONDS = 0.5
 RETRY_LIMIT_SECONDS = 10.0
 
@@ -74,6 +77,7 @@ class Lane:
         log: Log,
         store: Store,
         limits: Limits,
+        flood: Flood,
         future_tolerance_seconds: int,
         prefix: str = "",
         clock: Callable[[], float] = time.time,
@@ -87,12 +91,14 @@ class Lane:
         self._log = log
         self._store = store
         self._limits = limits
+        self._flood = flood
         self._future_tolerance = future_tolerance_seconds * MICROSECONDS
         self._prefix = prefix
         self._clock = clock
         self._wake = asyncio.Event()
         self._closing = False
         self._epoch = 0
+        self._usurped = 0
         self._inbox = Inbox({}, {}, limits)
         self._in_hand = 0
         self._paused = True
@@ -125,6 +131,11 @@ class Lane:
         self.task.cancel()
         await asyncio.wait([self.task])
 
+    @property
+    def is_ready(self) -> bool:
+        """Open, and not waiting for what an earlier owner has planned."""
+        return self.state == "open" and not self._inbox.awaited
+
     async def lag_messages(self) -> int:
         """Messages known to be waiting: not handed over yet, in the inbox, or in a batch in hand."""
         return len(self._inbox) + self._in_hand + await self._log.unread()
@@ -156,10 +167,13 @@ class Lane:
     # -- taking over --------------------------------------------------------------------------------------------
 
     async def _take_over(self) -> None:
+        was_lost = self.state == "lost"
         self.state = "taking over"
         self._clear()
         await self._log.fence()
         lease = await self._store.take_lane(self.number)
+        if was_lost:
+            self._look_for_strangers(lease.epoch)
         self._epoch = lease.epoch
         self._committed = await self._log.committed(lease.committed)
         self._noted = dict(lease.committed)
@@ -168,6 +182,17 @@ class Lane:
         self._log.open(self._committed)
         self.state, self.failure, self._paused = "open", None, False
         self._sweep.wake()
+
+    def _look_for_strangers(self, epoch: int) -> None:
+        """An owner of ours raises the epoch when it takes the lane's transactional id over. Somebody else does not."""
+        if epoch == self._epoch + 1:
+            self._usurped += 1
+        if self._usurped == USURPED_LIMIT:
+            raise FixConfiguration(
+                f"RATCHET_GROUP: someone else takes the transactional id of lane {self.number} again and again (the "
+                f"group's name, then -{self.number}): another service, or another Ratchet with the same RATCHET_GROUP; "
+                "give each a group of its own"
+            )
 
     def _check_against(self, end: Offsets, lease: Lease) -> None:
         """A plan beyond the end of its topic would wait for ever for what was planned."""
@@ -214,6 +239,7 @@ class Lane:
                 if prepared is not None:
                     publishing = asyncio.create_task(self._publish(prepared))
                 elif self._closing:
+                    await self._note_committed()
                     return
         except BaseException as error:
             if publishing is not None:
@@ -270,13 +296,15 @@ class Lane:
         records, rejected = await self._decide_and_store(work, stored, courses)
         reach("after_store")
         late = await self._decided_under_old_definitions(work, records)
+        unusable = (*work.unusable, *letters, *rejected)
         outbound = (
             *going_out(records.values(), batch.start, batch.end),
-            *(dead_letter(received, why, self._prefix) for received, why in (*work.unusable, *letters, *rejected)),
+            *(dead_letter(received, why, self._prefix) for received, why in unusable),
             *(rerouted(received, misrouted, self._prefix) for received, misrouted in work.misrouted),
             *late,
         )
-        metrics.count_batch(batch.messages, (*work.unusable, *letters, *rejected), len(work.misrouted), outbound)
+        metrics.count_batch(batch.messages, unusable, len(work.misrouted), outbound)
+        self._flood.note(len(batch.messages), len(unusable))
         return Prepared(batch.end, len(batch.messages), outbound)
 
     def _translate(self, message: Received) -> Item:
@@ -325,10 +353,19 @@ class Lane:
                 record for key, record in decided.items() if record is not records.get(key) and record.record.facts
             ]
             with metrics.STAGE_SECONDS.labels("store").time():
-                if not changed or await self._store.save_records(changed):
+                if not changed or await self._save(changed):
                     return decided, letters
             metrics.STORE_MISSES.inc()
             records = await self._store.load_records(work.records)
+
+    async def _save(self, records: Sequence[StoredRecord]) -> bool:
+        """All at once, unless a test wants the process to die in the middle."""
+        if not expects("mid_store"):
+            return await self._store.save_records(records)
+        half = len(records) // 2
+        first = await self._store.save_records(records[:half]) if half else True
+        reach("mid_store")
+        return await self._store.save_records(records[half:]) and first
 
     async def _decided_under_old_definitions(self, work: Work, records: Mapping[str, StoredRecord]) -> list[Outbound]:
         """A definition that came while the batch was in flight has not seen its records: ask to decide them again."""
@@ -354,7 +391,7 @@ class Lane:
         self.active_at = time.monotonic()
 
     async def _note_committed(self) -> None:
-        """The lane is idle: note C once more, for the day on which Kafka has forgotten it."""
+        """The lane is idle or ends: note C once more, for the day on which Kafka has forgotten it."""
         if self._committed != self._noted:
             await self._store.plan(self.number, self._epoch, self._committed, self._committed)
             self._noted = dict(self._committed)

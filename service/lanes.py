@@ -11,11 +11,12 @@ from itertools import groupby
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
 
 from contracts.topics import CONSUMED
 from service import metrics
-from service.errors import RestartProcess
+from service.errors import RestartProcess, WaitAndRetry
+from service.flood import Flood
 from service.kafka_log import KafkaLog
 from service.lane import Lane
 from service.ports import Received, Store
@@ -24,6 +25,8 @@ from service.settings import Settings
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
+PROBE_SECONDS = 5.0
+"""How often broker and database are asked for a sign of life, and how long they may take to answer."""
 
 
 class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed
@@ -40,6 +43,9 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
     ) -> None:
         self.by_number: dict[int, Lane] = {}
         self.joined = False
+        self.flood = Flood(settings.flood_percent, settings.flood_window_messages)
+        self.outages: dict[str, str | None] = {"kafka": None, "mongodb": None}
+        """What is away, and how that shows."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails with what a lane could not deal with: a setting to be mended, or a bug."""
         self._settings = settings
@@ -75,6 +81,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             lane_log,
             self._store,
             settings.limits,
+            self.flood,
             settings.future_tolerance_seconds,
             self._prefix,
             self._clock,
@@ -107,6 +114,33 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             return int(await self._consumer().position(partition))
         except IllegalStateError:
             return None
+
+    async def probe(self) -> None:
+        """Ask broker and database for a sign of life, again and again: an idle lane would not notice that they left."""
+        while True:
+            await asyncio.sleep(PROBE_SECONDS)
+            self.outages = {"kafka": await self._kafka_outage(), "mongodb": await self._mongodb_outage()}
+
+    async def _kafka_outage(self) -> str | None:
+        consumer = self._consumer()
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await consumer.end_offsets(list(consumer.assignment()))
+        except TimeoutError:
+            return f"Kafka did not answer within {PROBE_SECONDS:.0f} s"
+        except KafkaError as error:
+            return f"Kafka does not answer: {error!r}"
+        return None
+
+    async def _mongodb_outage(self) -> str | None:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._store.check()
+        except TimeoutError:
+            return f"MongoDB did not answer within {PROBE_SECONDS:.0f} s"
+        except WaitAndRetry as error:
+            return str(error)
+        return None
 
     async def watch(self) -> None:
         """Keep the gauges; raise RestartProcess when a lane with lag has stood still: clients can stick."""

@@ -11,6 +11,9 @@ from service.translate import Unusable
 MESSAGES = Counter("ratchet_messages_total", "Messages read and stored, by topic.", ["topic"])
 PUBLISHED = Counter("ratchet_published_total", "Messages prepared for publication, by topic.", ["topic"])
 DEAD_LETTERS = Counter("ratchet_dead_letters_total", "Messages that could not be used, by reason code.", ["reason"])
+DEAD_LETTER_FLOOD = Gauge(
+    "ratchet_dead_letter_flood", "1 while more than RATCHET_FLOOD_PERCENT of the latest messages are unusable."
+)
 REROUTED = Counter("ratchet_rerouted_total", "Messages found in another partition than their key's.")
 STORE_MISSES = Counter("ratchet_store_misses_total", "Compare-and-set writes that missed and were decided again.")
 LANE_FAILURES = Counter("ratchet_lane_failures_total", "Times a lane stopped to wait, or was lost.", ["state"])

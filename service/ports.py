@@ -103,6 +103,9 @@ class Store(Protocol):
     What a method has written is durable (majority, journaled) when it returns; what it reads is majority-committed.
     """
 
+    async def check(self) -> None:
+        """Ask for a sign of life."""
+
     async def take_lane(self, lane: int) -> Lease:
         """Raise the lane's epoch, so that earlier owners can plan no more."""
 

@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     future_tolerance_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
         300, description="A `changed_at` further ahead than this goes to the dead letters"
     )
+    flood_percent: Annotated[int, Field(ge=1, le=100)] = Field(
+        10, description="More dead letters than this among the latest messages are a flood, and said loudly"
+    )
+    flood_window_messages: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        500, description="How many of the latest messages of a worker that looks at, at least"
+    )
     stall_seconds: Annotated[int, Field(ge=60, le=86_400)] = Field(
         120, description="A lane that has lag and does nothing for this long ends the process with status 3"
     )

@@ -93,13 +93,14 @@ class Worker:
         """Work until `stop` is set. Raises what ends the process: RestartProcess, FixConfiguration, a bug."""
         stopped = asyncio.create_task(stop.wait())
         starting = asyncio.create_task(self._start())
-        watch = asyncio.create_task(self.lanes.watch())
-        tasks = (stopped, starting, watch)
+        tasks: list[asyncio.Future[Any]] = [stopped, starting]
         try:
             await asyncio.wait([stopped, starting], return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
-                ending: list[asyncio.Future[Any]] = [stopped, watch, self.lanes.failed]
+                watching = asyncio.gather(self.lanes.watch(), self.lanes.probe())
+                tasks.append(watching)
+                ending: list[asyncio.Future[Any]] = [stopped, watching, self.lanes.failed]
                 done, _ = await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
                 for ended in done:
                     ended.result()

@@ -121,6 +121,9 @@ class FaultyStore:
         if await self._pause("store answered"):
             raise WaitAndRetry("the database did not answer; it was done")
 
+    async def check(self) -> None:
+        await self._before()
+
     async def take_lane(self, lane: int) -> Lease:
         await self._before()
         lease = await self._store.take_lane(lane)

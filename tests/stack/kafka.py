@@ -6,7 +6,9 @@ import shutil
 import socket
 import subprocess
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.stack.docker import client_for, start
 from tests.stack.servers import Daemon, NotAvailable, Server, free_port
@@ -15,23 +17,30 @@ VERSION = "4.1.1"
 IMAGE = "confluentinc/cp-kafka:7.8.0"
 POM = Path(__file__).with_name("kafka-pom.xml")
 MAVEN_SECONDS = 240
+CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 CONFIGURATION = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+node.id={number}
+controller.quorum.voters={voters}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SASL_PLAINTEXT://127.0.0.1:{sasl},PROXIED://127.0.0.1:{proxied}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},PROXIED://127.0.0.1:{proxy}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,PROXIED:PLAINTEXT
+listener.name.sasl_plaintext.sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  user_ratchet="right";
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={folder}/data
 auto.create.topics.enable=false
-default.replication.factor=1
-offsets.topic.replication.factor=1
+default.replication.factor={copies}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=5
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={in_sync}
 transaction.state.log.num.partitions=5
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={in_sync}
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.cleaner.enable=false
@@ -64,24 +73,60 @@ def from_docker(_: Path) -> Server:
 
 def from_java(folder: Path) -> Server:
     """Apache Kafka on Java 17 or newer, its jars from Maven Central."""
-    java = _java()
-    classpath = f"{_jars()}/*"
-    folder = folder / f"kafka-{uuid.uuid4().hex[:8]}"
-    folder.mkdir(parents=True)
-    port, controller = free_port(), free_port()
-    configuration = folder / "server.properties"
-    configuration.write_text(CONFIGURATION.format(port=port, controller=controller, folder=folder))
+    (node,) = start_nodes(folder, 1)
+    how = f"Apache Kafka {VERSION} at {node.address}, on this machine's Java"
+    return Server(node.address, how, node.daemon.stop, daemon=node.daemon, sasl_address=node.sasl_address)
+
+
+class Node(NamedTuple):
+    """One broker of a cluster, which is a controller too."""
+
+    number: int
+    folder: Path
+    daemon: Daemon
+    address: str
+    sasl_address: str
+    """Wants the user `ratchet` with the password `right`."""
+    proxied_port: int
+    """Tells its clients to come to `proxy_port`."""
+    proxy_port: int
+
+
+def start_nodes(folder: Path, count: int) -> list[Node]:
+    """A cluster of so many nodes; everything is kept on all of them, and all but one must have it."""
+    java, classpath = _java(), f"{_jars()}/*"
+    ports = [Ports(*(free_port() for _ in Ports._fields)) for _ in range(count)]
+    voters = ",".join(f"{number}@127.0.0.1:{port.controller}" for number, port in enumerate(ports, 1))
     run = [java, "-Xmx768m", "-Xms256m", "-cp", classpath]
-    storage = ["kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", str(configuration)]
-    formatted = subprocess.run([*run, *storage, "--standalone"], capture_output=True, text=True, check=False)
-    if formatted.returncode and "standalone" in formatted.stderr + formatted.stdout:
-        formatted = subprocess.run([*run, *storage], capture_output=True, text=True, check=False)
-    if formatted.returncode:
-        raise NotAvailable(f"Kafka's storage cannot be formatted: {(formatted.stderr or formatted.stdout)[-300:]}")
-    log = folder / "server.log"
-    daemon = Daemon([*run, "kafka.Kafka", str(configuration)], port, log)
-    address = f"127.0.0.1:{port}"
-    return Server(address, f"Apache Kafka {VERSION} at {address}, on this machine's Java", daemon.stop, daemon=daemon)
+
+    def start_node(number: int, port: Ports) -> Node:
+        home = folder / f"kafka-{uuid.uuid4().hex[:8]}"
+        home.mkdir(parents=True)
+        configuration = home / "server.properties"
+        copies = {"copies": count, "in_sync": max(1, count - 1)}
+        configuration.write_text(
+            CONFIGURATION.format(number=number, voters=voters, folder=home, **copies, **port._asdict())
+        )
+        format_storage = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(configuration)]
+        formatted = subprocess.run([*run, *format_storage], capture_output=True, text=True, check=False)
+        if formatted.returncode:
+            raise NotAvailable(f"Kafka's storage cannot be formatted: {(formatted.stderr or formatted.stdout)[-300:]}")
+        daemon = Daemon([*run, "kafka.Kafka", str(configuration)], port.port, home / "server.log")
+        addresses = f"127.0.0.1:{port.port}", f"127.0.0.1:{port.sasl}"
+        return Node(number, home, daemon, *addresses, port.proxied, port.proxy)
+
+    with ThreadPoolExecutor(count) as threads:  # none is up before most are
+        return list(threads.map(start_node, range(1, count + 1), ports))
+
+
+class Ports(NamedTuple):
+    """Of one node."""
+
+    port: int
+    controller: int
+    sasl: int
+    proxied: int
+    proxy: int
 
 
 def _java() -> str:

@@ -4,9 +4,11 @@ import os
 import stat
 import time
 import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
@@ -47,16 +49,43 @@ def from_docker(_: Path) -> Server:
 
 def from_wheel(folder: Path) -> Server:
     """The mongod that comes in a wheel."""
+    (member,) = start_members(folder, 1)
+    how = f"MongoDB at 127.0.0.1:{member.port}, from the wheel {WHEEL}"
+    return Server(address_of([member]), how, member.daemon.stop, daemon=member.daemon)
+
+
+class Member(NamedTuple):
+    """One server of a replica set."""
+
+    port: int
+    daemon: Daemon
+
+    @property
+    def direct_address(self) -> str:
+        """Of this one, whatever its part in the set."""
+        return f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
+
+
+def address_of(members: Sequence[Member]) -> str:
+    """Of the set that they are."""
+    return f"mongodb://{','.join(f'127.0.0.1:{member.port}' for member in members)}/?replicaSet=rs0"
+
+
+def start_members(folder: Path, count: int, *options: str) -> list[Member]:
+    """A replica set of so many members."""
     mongod = _mongod()
-    folder = folder / f"mongodb-{uuid.uuid4().hex[:8]}"
-    (folder / "data").mkdir(parents=True)
-    port = free_port()
-    log = folder / "server.log"
-    options = ["--dbpath", str(folder / "data"), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "rs0"]
-    daemon = Daemon([str(mongod), *options, "--wiredTigerCacheSizeGB", "0.5"], port, log)
-    _initiate(f"mongodb://127.0.0.1:{port}/?directConnection=true", f"127.0.0.1:{port}")
-    address = f"mongodb://127.0.0.1:{port}/?replicaSet=rs0"
-    return Server(address, f"MongoDB at 127.0.0.1:{port}, from the wheel {WHEEL}", daemon.stop, daemon=daemon)
+
+    def start_member(port: int) -> Member:
+        home = folder / f"mongodb-{uuid.uuid4().hex[:8]}"
+        (home / "data").mkdir(parents=True)
+        command = [str(mongod), "--dbpath", str(home / "data"), "--port", str(port), "--bind_ip", "127.0.0.1"]
+        command += ["--replSet", "rs0", "--wiredTigerCacheSizeGB", "0.5", *options]
+        return Member(port, Daemon(command, port, home / "server.log"))
+
+    with ThreadPoolExecutor(count) as threads:
+        members = list(threads.map(start_member, [free_port() for _ in range(count)]))
+    _initiate(members[0].direct_address, *(f"127.0.0.1:{member.port}" for member in members))
+    return members
 
 
 def _mongod() -> Path:
@@ -71,13 +100,14 @@ def _mongod() -> Path:
     return found
 
 
-def _initiate(address: str, member: str) -> None:
-    """Make it a replica set of one member, and wait until that is the primary."""
+def _initiate(address: str, *hosts: str) -> None:
+    """Make it a replica set, and wait until the one that is asked is the primary."""
+    members = [{"_id": number, "host": host} for number, host in enumerate(hosts)]
     deadline = time.monotonic() + START_SECONDS
     with MongoClient[dict[str, Any]](address, serverSelectionTimeoutMS=2000) as client:
         while time.monotonic() < deadline:
             try:
-                client.admin.command("replSetInitiate", {"_id": "rs0", "members": [{"_id": 0, "host": member}]})
+                client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
             except OperationFailure as error:
                 if error.code != ALREADY_INITIALIZED:
                     raise

@@ -54,6 +54,8 @@ class Server(NamedTuple):
     real: bool = True
     daemon: Daemon | None = None
     """Where it was started as a process here."""
+    sasl_address: str | None = None
+    """Where it wants user and password."""
     is_ours: bool = True
     """Started here, for us alone."""
 
