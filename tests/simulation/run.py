@@ -20,7 +20,7 @@ from contracts.topics import (
     TOPICS,
 )
 from service.translate import partition_of
-from tests.simulation.check import Expected, Outcome, check
+from tests.promise import Expected, Outcome, check
 from tests.simulation.loop import run
 from tests.simulation.workers import Fate, SimulatedWorld
 

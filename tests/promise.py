@@ -1,0 +1,141 @@
+"""The promise, as a check of what a run left behind. The same for the simulation and for real servers.
+
+Nothing lost, nothing doubled, changes in order, every record what its facts make it, dead letters exactly what cannot
+be used.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from contracts.fields import course_key_of
+from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
+from rules.decide import decide, redecide
+from rules.values import Change, Record
+from service.ports import StoredCourse, StoredRecord
+from service.translate import stored_change, timeline_of
+
+Json = dict[str, Any]
+Published = Mapping[str, list[list[tuple[bytes | None, Json]]]]
+
+
+class Outcome(NamedTuple):
+    """What a run left behind."""
+
+    published: Published
+    """By topic: of each partition, key and value in order."""
+    dead_letters: list[bytes | None]
+    records: Mapping[str, StoredRecord]
+    courses: Mapping[str, StoredCourse]
+
+
+class Expected(NamedTuple):
+    """What went in: the message ids of each record's facts, and the values that cannot be used."""
+
+    facts: Mapping[str, set[str]]
+    poison: Counter[bytes | None]
+
+
+class Findings(NamedTuple):
+    """What does not hold, each in words."""
+
+    lost: list[str]
+    doubled: list[str]
+    out_of_order: list[str]
+    wrong_records: list[str]
+    wrong_dead_letters: list[str]
+
+    @property
+    def all(self) -> list[str]:
+        """Whatever was found."""
+        return [finding for findings in self for finding in findings]
+
+
+def check(outcome: Outcome, expected: Expected) -> None:
+    """Raise AssertionError with what does not hold."""
+    findings = examine(outcome, expected)
+    assert not findings.all, findings.all
+
+
+def examine(outcome: Outcome, expected: Expected) -> Findings:
+    """Compare what went out and what is stored with what went in."""
+    findings = Findings([], [], [], [], [])
+    by_key = _by_key(outcome.published, findings)
+    for key in set(outcome.records) - set(expected.facts):
+        findings.wrong_records.append(f"{key}: nobody sent anything about it")
+    for key in set(by_key) - set(expected.facts):
+        findings.wrong_records.append(f"{key}: published, but nobody sent anything about it")
+    for key, known in expected.facts.items():
+        if key not in outcome.records:
+            findings.lost.append(f"{key}: the whole record")
+            continue
+        record = outcome.records[key].record
+        findings.lost.extend(f"{key}: fact {message_id}" for message_id in sorted(known - set(record.facts)))
+        findings.wrong_records.extend(f"{key}: fact {message_id}" for message_id in sorted(set(record.facts) - known))
+        _examine_changes(key, by_key.get(key, {}), record, findings)
+        _examine_record(key, record, outcome.courses, by_key.get(key, {}), findings)
+    dead = Counter(outcome.dead_letters)
+    findings.lost.extend(f"dead letter {value!r}" for value in (expected.poison - dead).elements())
+    findings.wrong_dead_letters.extend(f"{value!r}" for value in (dead - expected.poison).elements())
+    return findings
+
+
+def _by_key(published: Published, findings: Findings) -> dict[str, dict[int, Json]]:
+    """Of each record, the changes by their sequence."""
+    by_key: dict[str, dict[int, Json]] = defaultdict(dict)
+    for topic in (STEP_COMPLETION_CHANGED.name, COURSE_COMPLETION_CHANGED.name):
+        for partition in published[topic]:
+            newest: dict[str, int] = {}
+            for raw_key, value in partition:
+                key, sequence = (raw_key or b"").decode(), value["sequence"]
+                if sequence in by_key[key]:
+                    findings.doubled.append(f"{key}: {value}")
+                elif sequence < newest.get(key, 0):
+                    findings.out_of_order.append(f"{key}: {value} after {newest[key]}")
+                by_key[key][sequence] = value
+                newest[key] = max(sequence, newest.get(key, 0))
+    return by_key
+
+
+def _examine_changes(key: str, by_sequence: Mapping[int, Json], record: Record, findings: Findings) -> None:
+    numbered = set(range(1, record.sequence + 1))
+    findings.lost.extend(f"{key}: change {sequence}" for sequence in sorted(numbered - set(by_sequence)))
+    findings.wrong_records.extend(f"{key}: change {sequence}" for sequence in sorted(set(by_sequence) - numbered))
+
+
+def _examine_record(
+    key: str,
+    record: Record,
+    courses: Mapping[str, StoredCourse],
+    by_sequence: Mapping[int, Json],
+    findings: Findings,
+) -> None:
+    course = courses.get(course_key_of(key))
+    versions = () if course is None else course.versions
+    folded, changes = _folded(record, versions)
+    if replace(folded, decisions=()) != replace(record, decisions=()):
+        findings.wrong_records.append(f"{key}: is not what its facts make it")
+    if versions and record.in_progress and record.definition_version != versions[-1].version:
+        findings.wrong_records.append(f"{key}: was not decided under the newest definition")
+    for change in changes:
+        sent = by_sequence.get(change.sequence)
+        if sent is not None and sent != json.loads(stored_change(key, change, None).value):
+            findings.wrong_records.append(f"{key}: announced {sent}")
+
+
+def _folded(record: Record, versions: Iterable[Any]) -> tuple[Record, list[Change]]:
+    """Fold the facts one by one, in the order in which they were decided."""
+    folded = Record()
+    announced: list[Change] = []
+    for decision in record.decisions:
+        known = timeline_of(tuple(v for v in versions if v.version <= decision.definition_version))
+        fact = record.facts.get(decision.message_id)
+        if fact is None:
+            folded, changes = redecide(folded, known, decision.decided_at)
+        else:
+            folded, changes = decide(folded, fact, known, decision.decided_at)
+        announced += changes
+    return folded, announced
