@@ -7,7 +7,7 @@ id must follow the partition, not the process; taking it over fences whoever had
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -121,15 +121,21 @@ class KafkaLog:
             await self.discard()
             raise
 
-    async def send(self, messages: Sequence[Outbound]) -> None:
+    async def send(self, topic: str, messages: Sequence[Outbound]) -> dict[int, int]:
         """Rare enough for a producer of its own each time, which no earlier failure has spoilt."""
         producer = self._make_producer(None)
         try:
-            async with _kafka_answers("send requests to re-evaluate"):
+            async with _kafka_answers(f"send to {topic}"):
                 await producer.start()
-                await self._send_all(producer, messages)
+                return {to.partition: last for to, last in (await self._send_all(producer, messages)).items()}
         finally:
             self._stop_later(producer)
+
+    async def has_dealt_with(self, topic: str, sent: Mapping[int, int]) -> bool:
+        partitions = [TopicPartition(self._prefix + topic, number) for number in sent]
+        async with _kafka_answers("read the committed offsets"):
+            committed = await asyncio.gather(*map(self._consumer.committed, partitions))
+        return all((offset or 0) > last for offset, last in zip(committed, sent.values(), strict=True))
 
     async def discard(self) -> None:
         """Stopping flushes without a bound, so nothing waits for it: the successor's epoch makes it harmless."""
@@ -142,12 +148,13 @@ class KafkaLog:
         self._stopping.add(stopping)
         stopping.add_done_callback(self._stopping.discard)
 
-    async def _send_all(self, producer: AIOKafkaProducer, messages: Sequence[Outbound]) -> None:
-        """Everything is acknowledged when this returns; messages of one key keep their order."""
+    async def _send_all(self, producer: AIOKafkaProducer, messages: Sequence[Outbound]) -> dict[TopicPartition, int]:
+        """Everything is acknowledged when this returns, with the last offset in each; a key's messages keep order."""
         by_partition: dict[TopicPartition, list[Outbound]] = defaultdict(list)
         for message in messages:
             by_partition[await self._destination(producer, message)].append(message)
-        await asyncio.gather(*(_send_partition(producer, *item) for item in by_partition.items()))
+        last = await asyncio.gather(*(_send_partition(producer, *item) for item in by_partition.items()))
+        return dict(zip(by_partition, last, strict=True))
 
     async def _destination(self, producer: AIOKafkaProducer, message: Outbound) -> TopicPartition:
         topic = self._prefix + message.topic
@@ -159,8 +166,8 @@ class KafkaLog:
         return TopicPartition(topic, partition_of(message.key, partitions))
 
 
-async def _send_partition(producer: AIOKafkaProducer, to: TopicPartition, messages: Sequence[Outbound]) -> None:
-    """Batches rather than `send`: a dead letter may have neither key nor value."""
+async def _send_partition(producer: AIOKafkaProducer, to: TopicPartition, messages: Sequence[Outbound]) -> int:
+    """Batches rather than `send`: a dead letter may have neither key nor value. Gives the last offset."""
     delivered = []
     batch = producer.create_batch()
     for message in messages:
@@ -171,7 +178,8 @@ async def _send_partition(producer: AIOKafkaProducer, to: TopicPartition, messag
             assert _append(batch, message), "the first message always fits"
     delivered.append(await producer.send_batch(batch, to.topic, partition=to.partition))
     reach("after_first_send")
-    await asyncio.gather(*delivered)
+    *_, last = await asyncio.gather(*delivered)
+    return int(last.offset) + int(batch.record_count()) - 1  # a batch is told of by its first record
 
 
 def _append(batch: BatchBuilder, message: Outbound) -> bool:

@@ -268,7 +268,7 @@ class Lane:
                 async with asyncio.timeout(IDLE_SECONDS):
                     await self._wake.wait()
             except TimeoutError:
-                if publishing is None and not self._inbox.is_planned:
+                if publishing is None:
                     await self._note_committed()
 
     def _throttle(self) -> None:
@@ -391,8 +391,11 @@ class Lane:
         self.active_at = time.monotonic()
 
     async def _note_committed(self) -> None:
-        """The lane is idle or ends: note C once more, for the day on which Kafka has forgotten it."""
-        if self._committed != self._noted:
+        """The lane is idle or ends: note C once more, for the day on which Kafka has forgotten it.
+
+        Never in place of a plan that is still to be repeated.
+        """
+        if self._committed != self._noted and not self._inbox.is_planned:
             await self._store.plan(self.number, self._epoch, self._committed, self._committed)
             self._noted = dict(self._committed)
 

@@ -167,8 +167,11 @@ class Log(Protocol):
     async def publish(self, messages: Sequence[Outbound], committed: Offsets) -> None:
         """Messages and offsets in one transaction, every send awaited before the commit."""
 
-    async def send(self, messages: Sequence[Outbound]) -> None:
-        """At least once, outside any transaction: for requests to re-evaluate."""
+    async def send(self, topic: str, messages: Sequence[Outbound]) -> dict[int, int]:
+        """At least once, outside any transaction, all to one topic. Gives the last offset in each partition."""
+
+    async def has_dealt_with(self, topic: str, sent: Mapping[int, int]) -> bool:
+        """Whether the group has committed more than what `send` gave."""
 
     async def discard(self) -> None:
         """Give the producer up, whatever state it is in."""

@@ -1,11 +1,13 @@
 """After a new definition: asks, record by record, to decide those in progress again.
 
-A sweep repeats until no record in progress carries an older version. Records written by batches that were in flight
-are asked for by those batches themselves. Deciding again is idempotent, so at least once is enough here.
+A sweep repeats, each pass once the requests of the last one have been dealt with, until no record in progress carries
+an older version. Records written by batches that were in flight are asked for by those batches themselves. Deciding
+again is idempotent, so at least once is enough here.
 """
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Final
 from uuid import uuid5
 
@@ -24,8 +26,9 @@ log = logging.getLogger(__name__)
 
 PAGE: Final = 1000
 PASS_SECONDS: Final = 1.0
-"""Between two passes over a course, and before a failed one is tried again; doubled up to the limit."""
-PASS_LIMIT_SECONDS: Final = 30.0
+"""Between two looks at what has become of a pass, and before a failed one is tried again."""
+LOOKS: Final = 600
+"""After so many looks a pass is repeated whatever has become of its requests."""
 
 
 def request(key: str, version: int, changed_at: Instant, partition: int) -> Outbound:
@@ -64,38 +67,44 @@ class Sweep:
         await asyncio.wait([self.task])
 
     async def _run(self) -> None:
-        delay_seconds = PASS_SECONDS
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if await self._all_passes():
-                await asyncio.sleep(delay_seconds)
-                delay_seconds = min(2 * delay_seconds, PASS_LIMIT_SECONDS)
-                self._wake.set()
-            else:
-                delay_seconds = PASS_SECONDS
+            try:
+                sent = await self._all_passes()
+                if not sent:
+                    continue
+                await self._until_dealt_with(sent)
+            except WaitAndRetry as error:
+                log.warning("sweep waits", extra={"lane": self._lane, "error": str(error)})
+                await asyncio.sleep(PASS_SECONDS)
+            self._wake.set()
 
-    async def _all_passes(self) -> bool:
-        """One pass over each course that needs it. True: another round must look."""
-        try:
-            courses = await self._store.courses_to_sweep(self._lane)
-            return any([await self._pass(course) for course in courses])
-        except WaitAndRetry as error:
-            log.warning("sweep waits", extra={"lane": self._lane, "error": str(error)})
-            return True
+    async def _all_passes(self) -> dict[int, int]:
+        """One pass over each course that needs it. Gives how far the requests reach, by partition."""
+        sent: dict[int, int] = {}
+        for course in await self._store.courses_to_sweep(self._lane):
+            sent |= await self._pass(course)
+        return sent
 
-    async def _pass(self, course: StoredCourse) -> bool:
-        """Ask for every record behind, page by page. True: there were some, so that another pass must look."""
+    async def _pass(self, course: StoredCourse) -> dict[int, int]:
+        """Ask for every record behind, page by page. Where there is none, the course is done."""
         newest = course.versions[-1]
-        after, found = "", False
+        after = ""
+        sent: dict[int, int] = {}
         while keys := await self._store.records_behind(course.key, newest.version, after, PAGE):
-            found, after = True, keys[-1]
-            await self._log.send(
-                [
-                    request(key, newest.version, newest.changed_at, partition_of(key.encode(), self._partitions))
-                    for key in keys
-                ]
-            )
-        if not found:
+            after = keys[-1]
+            requests = [
+                request(key, newest.version, newest.changed_at, partition_of(key.encode(), self._partitions))
+                for key in keys
+            ]
+            sent |= await self._log.send(REEVALUATION_REQUESTED.name, requests)
+        if not sent:
             await self._store.save_course(replace(course, sweeping=False))
-        return found
+        return sent
+
+    async def _until_dealt_with(self, sent: Mapping[int, int]) -> None:
+        for _ in range(LOOKS):
+            await asyncio.sleep(PASS_SECONDS)
+            if await self._log.has_dealt_with(REEVALUATION_REQUESTED.name, sent):
+                return

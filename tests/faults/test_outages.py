@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.faults.test_crash import FACTS, LEARNERS, assert_each_change_once, attendance, definition
+from tests.faults.test_shutdown import FACTS, LEARNERS, assert_each_change_once, attendance, definition
 from tests.stack.servers import Server
 from tests.stack.service import Serving, World
 from tests.stack.wire import Wire

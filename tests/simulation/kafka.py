@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaTimeoutError, ProducerFenced
+from aiokafka.structs import RecordMetadata
 
 
 class Entry(NamedTuple):
@@ -56,16 +57,18 @@ class Broker:
 
     def append(
         self, partition: TopicPartition, entries: Iterable[tuple[Any, Any, Any]], by: tuple[str, int] | None
-    ) -> None:
-        """Append records, in the transaction of `by` where there is one."""
+    ) -> int:
+        """Append records, in the transaction of `by` where there is one. Gives the first one's offset."""
         transaction = None
         if by is not None:
             self._check(*by)
             transaction = self._open[by[0]]
             transaction.partitions.add(partition)
+        first = len(self.logs[partition])
         for key, value, headers in entries:
             self._clock += 1
             self.logs[partition].append(Entry(key, value, headers, self._clock, transaction))
+        return first
 
     def commit(self, transactional_id: str, epoch: int, offsets: Mapping[TopicPartition, int]) -> None:
         """End the transaction, offsets included."""
@@ -148,6 +151,9 @@ class Builder:
         self.entries.append((key, value, headers))
         return self
 
+    def record_count(self) -> int:
+        return len(self.entries)
+
 
 Pause = Callable[[str], Awaitable[bool]]
 """Passed at every call: waits as long as the seed says, never returns in a process that died, and answers whether the
@@ -163,7 +169,7 @@ class FakeProducer:
         self._id = transactional_id
         self._epoch = 0
         self._offsets: dict[TopicPartition, int] = {}
-        self._last: dict[TopicPartition, asyncio.Future[None]] = {}
+        self._last: dict[TopicPartition, asyncio.Future[RecordMetadata]] = {}
         self._batch_most = batch_most
 
     async def start(self) -> None:
@@ -189,22 +195,25 @@ class FakeProducer:
     def create_batch(self) -> Builder:
         return Builder(self._batch_most)
 
-    async def send_batch(self, batch: Builder, topic: str, *, partition: int) -> "asyncio.Future[None]":
+    async def send_batch(self, batch: Builder, topic: str, *, partition: int) -> "asyncio.Future[RecordMetadata]":
         """Batches of one partition are delivered in order, and none after one that failed (idempotence)."""
         to = TopicPartition(topic, partition)
         self._last[to] = asyncio.ensure_future(self._deliver(batch, to, self._last.get(to)))
         return asyncio.shield(self._last[to])  # giving up waiting does not take a record back
 
-    async def _deliver(self, batch: Builder, partition: TopicPartition, earlier: "asyncio.Future[None] | None") -> None:
+    async def _deliver(
+        self, batch: Builder, partition: TopicPartition, earlier: "asyncio.Future[RecordMetadata] | None"
+    ) -> RecordMetadata:
         if earlier is not None:
             await asyncio.wait([earlier])
             earlier.result()
         if await self._pause("send"):
             raise KafkaTimeoutError
         by = None if self._id is None else (self._id, self._epoch)
-        self._broker.append(partition, batch.entries, by)
+        first = self._broker.append(partition, batch.entries, by)
         if await self._pause("sent"):
             raise KafkaTimeoutError
+        return RecordMetadata(partition.topic, partition.partition, partition, first, None, 0, 0)
 
     async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, int], _: str) -> None:
         if await self._pause("offsets"):

@@ -47,12 +47,13 @@ def forget_pending() -> Any:
 def do_not_await_sends() -> Any:
     """The commit does not wait for what it commits."""
 
-    async def careless(producer: AIOKafkaProducer, to: TopicPartition, messages: Sequence[Outbound]) -> None:
+    async def careless(producer: AIOKafkaProducer, to: TopicPartition, messages: Sequence[Outbound]) -> int:
         for message in messages:
             batch = producer.create_batch()
             batch.append(key=message.key, value=message.value, timestamp=None, headers=list(message.headers))
             sent = await producer.send_batch(batch, to.topic, partition=to.partition)
             sent.add_done_callback(lambda future: future.cancelled() or future.exception())
+        return 0
 
     return patch.object(kafka_log, "_send_partition", careless)
 
@@ -97,6 +98,16 @@ def no_plan() -> Any:
         return replace(await take(self, number), plan={})
 
     return patch.object(MemoryStore, "take_lane", planless)
+
+
+def note_over_a_plan() -> Any:
+    """A lane that ends forgets what an earlier owner had planned."""
+
+    async def hasty(self: Lane) -> None:
+        if self._committed != self._noted:
+            await self._store.plan(self.number, self._epoch, self._committed, self._committed)
+
+    return patch.object(Lane, "_note_committed", hasty)
 
 
 def plan_without_fence() -> Any:
@@ -144,6 +155,7 @@ MUTATIONS: dict[str, tuple[Mutation, int]] = {
     "trim at N instead of C": (trim_at_the_end_of_the_batch, 300),
     "no compare-and-set": (no_compare_and_set, 300),
     "no plan": (no_plan, 300),
+    "note C over a plan": (note_over_a_plan, 300),
     "a plan that is not fenced": (plan_without_fence, 1000),
     "skip the gate": (skip_the_gate, 300),
     "transactional id per process": (transactional_id_per_process, 300),

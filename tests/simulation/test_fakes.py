@@ -168,6 +168,18 @@ async def test_what_was_not_committed_is_never_seen(cluster: Cluster) -> None:
 
 async def test_requests_are_sent_without_a_transaction(cluster: Cluster) -> None:
     log = cluster.make_log()
-    await log.send([message(1), message(2)])
+    sent = await log.send(OUT, [message(1), message(2)])
+    assert sent == {0: 1}
     assert await cluster.read() == [(b"k", b"1"), (b"k", b"2")]
     assert await log.committed({}) == {IN: 0}
+
+
+async def test_what_was_sent_is_dealt_with_once_the_group_has_committed_more(cluster: Cluster) -> None:
+    log = cluster.make_log()
+    await log.fence()
+    assert not await log.has_dealt_with(IN, {0: 1})
+    await log.publish([], {IN: 1})
+    assert not await log.has_dealt_with(IN, {0: 1})
+    await log.publish([], {IN: 2})
+    assert await log.has_dealt_with(IN, {0: 1})
+    await log.discard()

@@ -236,8 +236,9 @@ class SimulatedWorld:
                 pass
         if what == "join" or not self.members:
             await self.join()
-        else:
+        for _ in range(self.fate.choice((1, 1, 4))):  # one change of the group often follows another
             await self.rebalance()
+            await asyncio.sleep(self.fate.random() * 0.3)
 
     async def end(self) -> None:
         """Everybody dies."""

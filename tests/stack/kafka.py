@@ -17,6 +17,8 @@ VERSION = "4.1.1"
 IMAGE = "confluentinc/cp-kafka:7.8.0"
 POM = Path(__file__).with_name("kafka-pom.xml")
 MAVEN_SECONDS = 240
+JVM = ("-Xmx768m", "-Xms256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
+"""For a short life on few cores: compiling well takes longer than it lives."""
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 CONFIGURATION = """\
 process.roles=broker,controller
@@ -97,7 +99,7 @@ def start_nodes(folder: Path, count: int) -> list[Node]:
     java, classpath = _java(), f"{_jars()}/*"
     ports = [Ports(*(free_port() for _ in Ports._fields)) for _ in range(count)]
     voters = ",".join(f"{number}@127.0.0.1:{port.controller}" for number, port in enumerate(ports, 1))
-    run = [java, "-Xmx768m", "-Xms256m", "-cp", classpath]
+    run = [java, *JVM, "-cp", classpath]
 
     def start_node(number: int, port: Ports) -> Node:
         home = folder / f"kafka-{uuid.uuid4().hex[:8]}"

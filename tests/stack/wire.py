@@ -3,8 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -18,7 +19,17 @@ from tests.stack.service import World
 
 NAMES = {topic.short: topic.name for topic in TOPICS}
 SETTLE_SECONDS = 60.0
+UNDER_WAY = 5000
+"""So many messages are sent before their acknowledgements are waited for."""
 Headers = Sequence[tuple[str, bytes]]
+Item = TypeVar("Item")
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of this size, the last one shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 class Got(NamedTuple):
@@ -59,7 +70,10 @@ class Wire:
 
     async def __aenter__(self) -> Self:
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=self.world.broker.address, max_request_size=8 * 1024 * 1024, linger_ms=5
+            bootstrap_servers=self.world.broker.address,
+            max_request_size=8 * 1024 * 1024,
+            linger_ms=5,
+            enable_idempotence=True,
         )
         await self._producer.start()
         return self
@@ -70,6 +84,19 @@ class Wire:
     def full_name(self, short: str) -> str:
         """The topic's name in this world."""
         return self.world.prefix + NAMES[short]
+
+    def catalogue_name(self, short: str) -> str:
+        """The topic's name without this world's prefix."""
+        return NAMES[short]
+
+    async def send_all(self, messages: Iterable[tuple[str, bytes, bytes, int | None]]) -> None:
+        """Send many messages as they are: short topic name, key, value, and the partition, if not the key's own."""
+        for some in batched(messages, UNDER_WAY):
+            sending = [
+                await self._producer.send(self.full_name(short), value, key=key, partition=partition)
+                for short, key, value, partition in some
+            ]
+            self._note(await asyncio.gather(*sending))
 
     async def send(self, messages: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Send messages given as short topic name and value, all under way together; order is kept within a topic."""

@@ -1,14 +1,11 @@
-"""A worker dies of kill -9 at the worst places; nothing is lost, nothing doubled, nothing out of order."""
+"""A worker that is asked to stop leaves nothing undone; and what the tests of outages share."""
 
-import asyncio
 import signal
 from collections import defaultdict
-from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from service.failpoint import Place
 from tests.stack.servers import Server
 from tests.stack.service import World
 from tests.stack.wire import Wire
@@ -52,28 +49,6 @@ def attendance(learner: int, number: int) -> tuple[str, dict[str, Any]]:
 def _offsets_that_last(broker: Server) -> None:
     if not broker.real:
         pytest.skip("the mock broker never tells the offsets of transactions, so no worker can take up where one died")
-
-
-async def test_kill_between_any_two_steps(make_world: Callable[..., World]) -> None:
-    """The places side by side, each in a world of its own: most of the time is waiting for the dead to be missed."""
-    await asyncio.gather(*(_kill_at(place, make_world()) for place in get_args(Place)))
-
-
-async def _kill_at(place: str, world: World) -> None:
-    """Batches of few messages, so that the second life repeats some and not others."""
-    small = {"RATCHET_BATCH_MESSAGES": "25", "RATCHET_KAFKA_SESSION_TIMEOUT_SECONDS": "6"}
-    async with Wire(world) as wire:
-        await wire.send([definition()])
-        first = world.serve(**small)
-        await wire.settled()
-        assert await asyncio.to_thread(first.stop) == 0, place
-        await wire.send(attendance(learner, number) for number in range(FACTS) for learner in range(LEARNERS))
-        dying = world.serve(RATCHET_FAILPOINT=f"{place}:3", **small)
-        assert await asyncio.to_thread(dying.wait) == -signal.SIGKILL, place
-        living = world.serve(**small)
-        await wire.settled()
-        assert await asyncio.to_thread(living.stop) == 0, place
-        await assert_each_change_once(wire)
 
 
 async def assert_each_change_once(wire: Wire) -> None:

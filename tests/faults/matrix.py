@@ -1,0 +1,115 @@
+"""Runs faults on real servers and says what came of each: `python -m tests.faults.matrix --help`."""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.faults.cluster import Cluster, start_cluster, start_proxies
+from tests.faults.faults import CASES, MIB, Case
+from tests.faults.report import HEADINGS, Row, cells, machine, markdown, table
+from tests.faults.situation import Profile, Situation, situation
+from tests.promise import examine
+from tests.stack.servers import NotAvailable, stop_all
+
+PROFILES = {
+    "short": Profile("short", inputs=10_000, records=500, batch_messages=100, trouble_seconds=12),
+    "full": Profile("full", inputs=100_000, records=5_000, batch_messages=1000, trouble_seconds=60),
+}
+FIRST_SHARE = 0.3
+console = Console(width=None if sys.stdout.isatty() else 200)
+
+
+async def run_case(cluster: Cluster, folder: Path, case: Case, profile: Profile) -> Row:
+    """Inputs before, during and after the fault; then look at what is left behind."""
+    inputs, records = round(profile.inputs * case.scale), round(profile.records * case.scale)
+    scaled = profile._replace(inputs=inputs, records=records)
+    proxies = start_proxies(cluster) if case.proxied else None
+    async with situation(cluster, folder, scaled, proxies) as s:
+        await s.feed(FIRST_SHARE / case.scale)
+        await s.changes_come()
+        begin = time.time()
+        await case.act(s)
+        end = time.time()
+        await s.feed_rest()
+        await s.dealt_with()
+        settled = time.time()
+        await s.ready()
+        await s.stop_all()
+        return await _row(case, s, begin, end, settled)
+
+
+async def _row(case: Case, s: Situation, begin: float, end: float, settled: float) -> Row:
+    outcome = await s.outcome()
+    findings = examine(outcome, s.workload.expected)
+    first = s.watch.first_change_after(end)
+    doubled = len(findings.doubled)
+    return Row(
+        fault=case.name,
+        inputs=s.profile.inputs,
+        changes=sum(len(partition) for topic in outcome.published.values() for partition in topic),
+        dead_letters=len(outcome.dead_letters),
+        lost=len(findings.lost),
+        doubled=0 if case.restores else doubled,
+        out_of_order=len(findings.out_of_order),
+        wrong=len(findings.wrong_records) + len(findings.wrong_dead_letters),
+        again=doubled if case.restores else 0,
+        first_change_seconds=None if first is None else round(first - end, 1),
+        lag_zero_seconds=round(settled - end, 1),
+        longest_pause_seconds=round(s.watch.longest_pause_seconds(begin), 1),
+        peak_memory_mb=s.watch.peak_memory_bytes // MIB,
+        restarts=s.restarts,
+        notes="; ".join(s.notes),
+        examples=findings.all[:5],
+    )
+
+
+def _tell(row: Row) -> None:
+    told = ", ".join(f"{name} {cell}" for name, cell in zip(HEADINGS.values(), cells(row), strict=True))
+    for line in (told, row.notes, *row.examples):
+        if line:
+            console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
+
+
+def main() -> int:
+    """Run the chosen cases. Status 1 when the promise was not kept, 2 when there are no servers."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog="cases: " + "; ".join(case.name for case in CASES))
+    parser.add_argument("--profile", choices=PROFILES, default="full")
+    parser.add_argument("--only", action="append", metavar="CASE", help="part of a case's name; may be given again")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
+    arguments = parser.parse_args()
+    chosen = [case for case in CASES if not arguments.only or any(part in case.name for part in arguments.only)]
+    if not chosen:
+        parser.error("no case has such a name")
+    profile = PROFILES[arguments.profile]
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            cluster = start_cluster(Path(folder))
+            about = machine(cluster)
+            for case in chosen:
+                console.print(f"{datetime.now(UTC):%H:%M:%S} {case.name} ...")
+                rows.append(asyncio.run(run_case(cluster, Path(folder), case, profile)))
+                _tell(rows[-1])
+        except NotAvailable as error:
+            console.print(str(error), markup=False)
+            return 2
+        finally:
+            stop_all()
+    console.print(table(rows))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"about": about, "rows": [row._asdict() for row in rows]}, indent=2))
+    if arguments.markdown:
+        arguments.markdown.write_text(markdown(rows, profile, about))
+    return 0 if all(row.is_good for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

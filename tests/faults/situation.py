@@ -1,0 +1,259 @@
+"""One run: a world on the cluster, its workers, its inputs, and somebody downstream who watches."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from pymongo import MongoClient
+
+from contracts.topics import COURSE_COMPLETION_CHANGED, DEAD_LETTER, STEP_COMPLETION_CHANGED
+from service.store_mongo import connect
+from tests.faults.cluster import Cluster, Proxies
+from tests.faults.workload import Workload, make_workload
+from tests.promise import Outcome
+from tests.stack.service import Failed, Serving, World
+from tests.stack.wire import Wire
+
+WORKERS = 3
+PARTITIONS = 12
+SESSION_SECONDS = 6
+OUT = (STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED)
+PATIENCE_SECONDS = 600.0
+SAMPLE_SECONDS = 0.2
+RESTART_STATUS = 3
+
+
+class Profile(NamedTuple):
+    """How large a run is."""
+
+    name: str
+    inputs: int
+    records: int
+    batch_messages: int
+    trouble_seconds: float
+    seed: int = 1
+
+    @property
+    def is_short(self) -> bool:
+        """For every day."""
+        return self.name == "short"
+
+
+class Watch:
+    """A `read_committed` reader downstream, and an eye on the workers' memory."""
+
+    def __init__(self, situation: "Situation") -> None:
+        self._situation = situation
+        self.arrivals: list[tuple[float, float]] = []
+        """When each poll got changes, and when the newest of them was written."""
+        self.peak_memory_bytes = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        world = self._situation.world
+        consumer = AIOKafkaConsumer(bootstrap_servers=world.broker.address, isolation_level="read_committed")
+        await consumer.start()
+        try:
+            topics = [world.prefix + topic.name for topic in OUT]
+            consumer.assign([TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)])
+            await consumer.seek_to_beginning()
+            while True:
+                got = await consumer.getmany(timeout_ms=int(SAMPLE_SECONDS * 1000))
+                if got:
+                    newest = max(record.timestamp for records in got.values() for record in records)
+                    self.arrivals.append((time.time(), newest / 1000))
+                self._look_at_memory()
+        finally:
+            await consumer.stop()
+
+    def _look_at_memory(self) -> None:
+        for worker in self._situation.workers:
+            with suppress(OSError, StopIteration):
+                status = Path(f"/proc/{worker.process.pid}/status").read_text().splitlines()
+                kilobytes = next(line for line in status if line.startswith("VmRSS")).split()[1]
+                self.peak_memory_bytes = max(self.peak_memory_bytes, int(kilobytes) * 1024)
+
+    def first_change_after(self, instant: float) -> float | None:
+        """When the first change that was written after the instant could be read."""
+        return next((arrived for arrived, written in self.arrivals if written >= instant), None)
+
+    def longest_pause_seconds(self, begin: float) -> float:
+        """Without any change arriving, since the instant."""
+        times = [begin, *(arrived for arrived, _ in self.arrivals if arrived >= begin)]
+        return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
+
+
+class Situation:
+    """What a fault has at hand."""
+
+    def __init__(self, cluster: Cluster, world: World, wire: Wire, profile: Profile, proxies: Proxies | None) -> None:
+        self.cluster = cluster
+        self.proxies = proxies
+        self.world = world
+        self.profile = profile
+        self.workload: Workload = make_workload(profile.seed, profile.inputs, profile.records, PARTITIONS)
+        self.workers: list[Serving] = []
+        self.watch = Watch(self)
+        self.notes: list[str] = []
+        self.restarts = 0
+        self._wire = wire
+        self._fed = 0
+
+    async def feed(self, share: float) -> None:
+        """Send this share of the inputs, or what is left of them."""
+        until = min(self._fed + round(share * self.profile.inputs), self.profile.inputs)
+        await self._wire.send_all(self.workload.messages[self._fed : until])
+        self._fed = until
+
+    async def feed_rest(self) -> None:
+        """Send what was not sent yet."""
+        await self.feed(1.0)
+
+    async def dealt_with(self) -> None:
+        """Until everything sent, and what follows from it, has been dealt with."""
+        await self._wire.settled(PATIENCE_SECONDS)
+
+    def delete_group(self) -> None:
+        """Kafka forgets how far it had come."""
+        for deleted in self.cluster.admin().delete_consumer_groups([self.world.name]).values():
+            deleted.result()
+
+    async def changes_come(self) -> None:
+        """Until the first change of this run can be read."""
+        await wait_for(lambda: bool(self.watch.arrivals), "the first change")
+
+    # -- workers --------------------------------------------------------------------------------------------------
+
+    def start(self, count: int = 1, **settings: str) -> list[Serving]:
+        """Start workers."""
+        started = [self.world.serve(**settings) for _ in range(count)]
+        self.workers += started
+        return started
+
+    def start_doomed(self, **settings: str) -> Serving:
+        """Start a worker that is expected to die."""
+        return self.world.serve(**settings)
+
+    async def ready(self) -> None:
+        """Until every worker is."""
+        await asyncio.gather(*(asyncio.to_thread(worker.wait_until_ready) for worker in self.workers))
+
+    async def stop(self, worker: Serving, number: signal.Signals = signal.SIGTERM) -> None:
+        """End a worker; one that is asked kindly must end well."""
+        self.workers.remove(worker)
+        status = await asyncio.to_thread(worker.stop, number, 60.0)
+        if status != (0 if number == signal.SIGTERM else -number):
+            raise Failed(f"a worker ended with status {status}: {worker.log.read_text()[-1000:]}")
+
+    async def stop_all(self) -> None:
+        """End all workers, kindly."""
+        await asyncio.gather(*(self.stop(worker) for worker in list(self.workers)))
+
+    async def orchestrate(self) -> None:
+        """Start those again that end with status 3, as an orchestrator does. No other end is expected."""
+        while True:
+            for worker in [worker for worker in self.workers if worker.process.poll() is not None]:
+                if worker.process.returncode != RESTART_STATUS:
+                    raise Failed(f"a worker ended with {worker.process.returncode}: {worker.log.read_text()[-1000:]}")
+                self.workers.remove(worker)
+                self.start()
+                self.restarts += 1
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    # -- what was left behind -------------------------------------------------------------------------------------
+
+    async def outcome(self) -> Outcome:
+        """Everything published, and everything stored."""
+        published: dict[str, list[list[tuple[bytes | None, dict[str, object]]]]] = {
+            topic.name: [[] for _ in range(PARTITIONS)] for topic in OUT
+        }
+        for got in await self._wire.read(*(topic.short for topic in OUT)):
+            published[self._wire.catalogue_name(got.topic)][got.partition].append((got.key, got.json))
+        dead = [got.value for got in await self._wire.read(DEAD_LETTER.short)]
+        store = connect(self.world.database.address, self.world.name, self.world.name, {})
+        try:
+            records = await store.load_records(self.workload.expected.facts)
+            courses = await store.load_courses({key.rsplit("/", 2)[0] + "/" + key.rsplit("/", 1)[1] for key in records})
+        finally:
+            await store.close()
+        return Outcome(published, dead, records, courses)
+
+
+async def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+    """Until the condition holds. Raises AssertionError."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def situation(
+    cluster: Cluster, folder: Path, profile: Profile, proxies: Proxies | None
+) -> AsyncIterator[Situation]:
+    """A world of its own with workers that are ready; nothing of it is left behind."""
+    world = World(
+        cluster.broker,
+        cluster.database,
+        folder,
+        partitions=PARTITIONS,
+        RATCHET_BATCH_MESSAGES=str(profile.batch_messages),
+        RATCHET_KAFKA_SESSION_TIMEOUT_SECONDS=str(SESSION_SECONDS),
+        RATCHET_STALL_SECONDS="120",
+    )
+    world.create_topics()
+    world.settings.update({} if proxies is None else proxies.settings)
+    async with Wire(world) as wire:
+        made = Situation(cluster, world, wire, profile, proxies)
+        beside = [asyncio.create_task(made.watch.run()), asyncio.create_task(made.orchestrate())]
+        try:
+            made.start(WORKERS)
+            await made.ready()
+            yield made
+            for task in beside:
+                if task.done():
+                    task.result()
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
+            for worker in made.workers:
+                worker.process.kill()
+                worker.process.wait()
+            _clean(cluster, world)
+
+
+def _clean(cluster: Cluster, world: World) -> None:
+    """The next run should not pay for what this one left."""
+    admin = cluster.admin()
+    topics = [name for name in admin.list_topics(timeout=10).topics if name.startswith(world.prefix)]
+    for deleted in admin.delete_topics(topics).values():
+        deleted.result()
+    with MongoClient[dict[str, object]](world.database.address) as client:
+        client.drop_database(world.name)
+
+
+def snapshot(world: World) -> dict[str, Sequence[dict[str, object]]]:
+    """Everything in the world's database at one instant."""
+    with (
+        MongoClient[dict[str, object]](world.database.address) as client,
+        client.start_session(snapshot=True) as session,
+    ):
+        database = client[world.name]
+        return {name: list(database[name].find(session=session)) for name in ("lanes", "courses", "records")}
+
+
+def restore(world: World, saved: dict[str, Sequence[dict[str, object]]]) -> None:
+    """Put it back as it was."""
+    with MongoClient[dict[str, object]](world.database.address) as client:
+        for name, documents in saved.items():
+            collection = client[world.name][name]
+            collection.delete_many({})
+            if documents:
+                collection.insert_many(documents)
