@@ -4,12 +4,13 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help install run test lint simulate bench docs clean
+.PHONY: help install run test lint simulate faults bench docs clean
 
 help:
 	@echo 'make run           servers, the service and the scenarios A, B, C, live; Ctrl-C stops (ONCE=1: ends by itself)'
 	@echo 'make test          lint, types, unit and integration tests'
 	@echo 'make simulate      the lanes under random faults, in memory; SEEDS=n (default 10000)'
+	@echo 'make faults        every fault on real servers, 100,000 messages each: about an hour; writes tests/faults/RESULTS.md'
 	@echo 'make bench         how many facts the rules decide in a second'
 	@echo 'make install       .venv with the command ratchet'
 	@echo 'make docs          writes the generated parts: README tables, JSON Schemas, AsyncAPI'
@@ -38,6 +39,9 @@ test: lint
 SEEDS ?= 10000
 simulate: install
 	$(BIN)/python -m tests.simulation.run $(SEEDS)
+
+faults: install
+	$(BIN)/python -m tests.faults.matrix --json tests/faults/results.json --markdown tests/faults/RESULTS.md
 
 bench: install
 	$(BIN)/python -m tests.benchmarks.rules

@@ -113,9 +113,12 @@ class _Admin:
                 await self._client.start()
         except (KafkaError, OSError, ValueError, TimeoutError) as error:
             await self._client.close()
+            protocol = settings.kafka_security_protocol
+            user = ", or it refuses RATCHET_KAFKA_SASL_USERNAME and RATCHET_KAFKA_SASL_PASSWORD"
             raise FixConfiguration(
                 f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: no Kafka answers at {settings.kafka_bootstrap_servers} in the way "
-                f"of RATCHET_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol} ({type(error).__name__})"
+                f"of RATCHET_KAFKA_SECURITY_PROTOCOL={protocol} ({type(error).__name__})"
+                f"{user if protocol.startswith('SASL') else ''}"
             ) from None
         return self
 

@@ -19,8 +19,8 @@ from tests.promise import examine
 from tests.stack.servers import NotAvailable, stop_all
 
 PROFILES = {
-    "short": Profile("short", inputs=10_000, records=500, batch_messages=100, trouble_seconds=12),
-    "full": Profile("full", inputs=100_000, records=5_000, batch_messages=1000, trouble_seconds=60),
+    "short": Profile("short", inputs=10_000, records=500, partitions=6, batch_messages=200, trouble_seconds=12),
+    "full": Profile("full", inputs=100_000, records=5_000, partitions=12, batch_messages=1000, trouble_seconds=60),
 }
 FIRST_SHARE = 0.3
 console = Console(width=None if sys.stdout.isatty() else 200)

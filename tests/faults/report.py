@@ -11,7 +11,7 @@ from pymongo import MongoClient
 from rich.table import Table
 
 from tests.faults.cluster import Cluster
-from tests.faults.situation import PARTITIONS, SESSION_SECONDS, WORKERS, Profile
+from tests.faults.situation import SESSION_SECONDS, WORKERS, Profile
 from tests.stack.kafka import VERSION
 
 ABOUT = """\
@@ -100,7 +100,7 @@ def markdown(rows: Sequence[Row], profile: Profile, machine: dict[str, str]) -> 
         machine=", ".join(f"{name}: {value}" for name, value in machine.items()),
         inputs=profile.inputs,
         records=profile.records,
-        partitions=PARTITIONS,
+        partitions=profile.partitions,
         workers=WORKERS,
         session_seconds=SESSION_SECONDS,
     )

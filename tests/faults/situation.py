@@ -21,7 +21,6 @@ from tests.stack.service import Failed, Serving, World
 from tests.stack.wire import Wire
 
 WORKERS = 3
-PARTITIONS = 12
 SESSION_SECONDS = 6
 OUT = (STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED)
 PATIENCE_SECONDS = 600.0
@@ -35,6 +34,7 @@ class Profile(NamedTuple):
     name: str
     inputs: int
     records: int
+    partitions: int
     batch_messages: int
     trouble_seconds: float
     seed: int = 1
@@ -61,7 +61,13 @@ class Watch:
         await consumer.start()
         try:
             topics = [world.prefix + topic.name for topic in OUT]
-            consumer.assign([TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)])
+            consumer.assign(
+                [
+                    TopicPartition(topic, number)
+                    for topic in topics
+                    for number in range(self._situation.profile.partitions)
+                ]
+            )
             await consumer.seek_to_beginning()
             while True:
                 got = await consumer.getmany(timeout_ms=int(SAMPLE_SECONDS * 1000))
@@ -97,7 +103,7 @@ class Situation:
         self.proxies = proxies
         self.world = world
         self.profile = profile
-        self.workload: Workload = make_workload(profile.seed, profile.inputs, profile.records, PARTITIONS)
+        self.workload: Workload = make_workload(profile.seed, profile.inputs, profile.records, profile.partitions)
         self.workers: list[Serving] = []
         self.watch = Watch(self)
         self.notes: list[str] = []
@@ -117,7 +123,7 @@ class Situation:
 
     async def dealt_with(self) -> None:
         """Until everything sent, and what follows from it, has been dealt with."""
-        await self._wire.settled(PATIENCE_SECONDS)
+        await self._wire.settled(PATIENCE_SECONDS, look_every_seconds=0.5)
 
     def delete_group(self) -> None:
         """Kafka forgets how far it had come."""
@@ -171,7 +177,7 @@ class Situation:
     async def outcome(self) -> Outcome:
         """Everything published, and everything stored."""
         published: dict[str, list[list[tuple[bytes | None, dict[str, object]]]]] = {
-            topic.name: [[] for _ in range(PARTITIONS)] for topic in OUT
+            topic.name: [[] for _ in range(self.profile.partitions)] for topic in OUT
         }
         for got in await self._wire.read(*(topic.short for topic in OUT)):
             published[self._wire.catalogue_name(got.topic)][got.partition].append((got.key, got.json))
@@ -202,7 +208,7 @@ async def situation(
         cluster.broker,
         cluster.database,
         folder,
-        partitions=PARTITIONS,
+        partitions=profile.partitions,
         RATCHET_BATCH_MESSAGES=str(profile.batch_messages),
         RATCHET_KAFKA_SESSION_TIMEOUT_SECONDS=str(SESSION_SECONDS),
         RATCHET_STALL_SECONDS="120",

@@ -26,13 +26,12 @@ async def test_an_outage_is_waited_out(world: World, which: str) -> None:
         await wire.send([definition()])
         await wire.settled()
         await wire.send(attendance(learner, 0) for learner in range(LEARNERS))
+        server.daemon.kill()
         if which == "database":
-            server.daemon.kill()
             await wire.send(attendance(learner, 1) for learner in range(LEARNERS))
-            await _noticed(serving, "MongoDB")
+            await _noticed(serving, "mongodb", "MongoDB")
         else:
-            server.daemon.kill()
-            await asyncio.sleep(3)
+            await _noticed(serving, "kafka", "Kafka")
         server.daemon.start()
     async with Wire(world) as wire:
         first = 2 if which == "database" else 1
@@ -43,12 +42,12 @@ async def test_an_outage_is_waited_out(world: World, which: str) -> None:
         assert await asyncio.to_thread(serving.stop) == 0
 
 
-async def _noticed(serving: Serving, says: str) -> None:
-    """Until /readyz answers 503 and says what it waits for."""
+async def _noticed(serving: Serving, which: str, says: str) -> None:
+    """Until /readyz answers 503 and says what is away."""
     deadline = time.monotonic() + NOTICED_SECONDS
     while time.monotonic() < deadline:
         status, body = serving.get("/readyz")
-        if status == 503 and any(says in (lane["failure"] or "") for lane in json.loads(body)["lanes"]):
+        if status == 503 and says in (json.loads(body)["outages"][which] or ""):
             return
         await asyncio.sleep(0.2)
     raise AssertionError(f"/readyz does not say that it waits for {says}: {body}")

@@ -171,7 +171,7 @@ class Wire:
         short = next(s for s, name in NAMES.items() if self.world.prefix + name == record.topic)
         return Got(short, record.partition, record.offset, record.key, record.value, tuple(record.headers))
 
-    async def settled(self, seconds: float = SETTLE_SECONDS) -> None:
+    async def settled(self, seconds: float = SETTLE_SECONDS, look_every_seconds: float = 0.05) -> None:
         """Until everything sent, and what followed from it inside the service, has been dealt with."""
         deadline = time.monotonic() + seconds
         admin = AIOKafkaAdminClient(bootstrap_servers=self.world.broker.address)
@@ -181,7 +181,7 @@ class Wire:
                 if time.monotonic() > deadline:
                     committed = await admin.list_consumer_group_offsets(self.world.name)
                     raise AssertionError(f"not settled: sent up to {self._sent}, committed {committed}")
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(look_every_seconds)
         finally:
             await admin.close()
 
