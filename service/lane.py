@@ -43,14 +43,12 @@ from service.failpoint import expects, reach
 from service.flood import Flood
 from service.inbox import Batch, Inbox, Limits
 from service.ports import Lease, Log, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
-from service.sweep import Sweep, request
+from service.sweep import Sweep, requests_behind
 from service.translate import Item, course_timeline, translate
 
 log = logging.getLogger(__name__)
 
 MICROSECONDS = 1_000_000
-
-
 IDLE_SECONDS = 1.0
 """After this long without messages the lane notes where it stands."""
 USURPED_LIMIT = 3
@@ -371,16 +369,7 @@ class Lane:
         """A definition that came while the batch was in flight has not seen its records: ask to decide them again."""
         if not records:
             return []
-        newest = await self._store.newest_versions(work.course_keys)
-        requests = []
-        for key, heard in work.records.items():
-            course_key = heard[0][1].course_key
-            record = records[key].record
-            if course_key not in newest or not record.facts or not record.in_progress:
-                continue
-            if record.definition_version < newest[course_key][0]:
-                requests.append(request(key, *newest[course_key], self.number))
-        return requests
+        return requests_behind(records, await self._store.newest_versions(work.course_keys), self.number)
 
     async def _publish(self, prepared: Prepared) -> None:
         with metrics.STAGE_SECONDS.labels("publish").time():

@@ -13,13 +13,13 @@ from uuid import uuid5
 
 from msgspec.structs import replace
 
-from contracts.fields import split_key
+from contracts.fields import course_key_of, split_key
 from contracts.inbound import ReevaluationRequested
 from contracts.outbound import NAMESPACE
 from contracts.topics import REEVALUATION_REQUESTED
 from rules.values import Instant
 from service.errors import WaitAndRetry
-from service.ports import Log, Outbound, Store, StoredCourse
+from service.ports import Log, Outbound, Store, StoredCourse, StoredRecord
 from service.translate import partition_of
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,20 @@ def request(key: str, version: int, changed_at: Instant, partition: int) -> Outb
     )
     value = message.model_dump_json().encode()
     return Outbound(REEVALUATION_REQUESTED.name, key.encode(), value, (), partition)
+
+
+def requests_behind(
+    records: Mapping[str, StoredRecord], newest: Mapping[str, tuple[int, Instant]], partition: int
+) -> list[Outbound]:
+    """For the records in progress that were decided under an older version of their course than the newest."""
+    requests = []
+    for key, stored in records.items():
+        known = newest.get(course_key_of(key))
+        if known is None or not stored.record.facts or not stored.record.in_progress:
+            continue
+        if stored.record.definition_version < known[0]:
+            requests.append(request(key, *known, partition))
+    return requests
 
 
 class Sweep:
