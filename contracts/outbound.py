@@ -14,9 +14,12 @@ Status = Literal["completed", "incomplete"]
 Via = Literal["steps", "equivalency"]
 
 
-def message_id(key: str, sequence: int) -> str:
-    """Derived from record and sequence, so that deciding again gives the same id."""
-    return str(uuid5(NAMESPACE, f"message/{key}/{sequence}"))
+def message_id(key: str, sequence: int, content: str) -> str:
+    """Derived from record, sequence and what is said: deciding the same again gives the same id, and nothing else does.
+
+    `content` is the JSON of the message without `message_id` and `decided_at`.
+    """
+    return str(uuid5(NAMESPACE, f"message/{key}/{sequence}/{content}"))
 
 
 def certificate_id(key: str, attempt: int) -> str:

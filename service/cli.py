@@ -1,26 +1,24 @@
 """The command `ratchet`. Exit status: 0 done, 1 the answer is no, 2 mend something first, 3 start it again."""
 
-import asyncio
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from contracts.fields import ID_PATTERN, record_key
 from rules.render import cells
 from rules.tables import SHIPPED, TableError, load
 from rules.tables import Table as DecisionTable
-from service import logs
-from service.errors import FixConfiguration, RestartProcess, WaitAndRetry
-from service.settings import Settings, load_settings
+from service.commands import lag
+from service.commands.common import MEND, NO, JsonOption, console, reported, run
+from service.errors import FixConfiguration
+from service.settings import Settings
 
 app = typer.Typer(
     name="ratchet",
@@ -34,55 +32,30 @@ rules_app = typer.Typer(help="Prints the decision tables; checks a candidate.", 
 app.add_typer(topics_app, name="topics")
 app.add_typer(rules_app, name="rules")
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Answer = TypeVar("Answer")
-NO, MEND, RESTART = 1, 2, 3
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Errors that a person can do something about, as one line and an exit status."""
-    try:
-        yield
-    except FixConfiguration as error:
-        typer.echo(f"ratchet: {error}", err=True)
-        raise typer.Exit(MEND) from None
-    except (RestartProcess, WaitAndRetry) as error:
-        typer.echo(f"ratchet: {error}", err=True)
-        raise typer.Exit(RESTART) from None
-
-
-def _run(work: Callable[[Settings], Coroutine[Any, Any, Answer]], logged: bool = False) -> Answer:
-    with _reported():
-        settings = load_settings()
-        if logged:
-            logs.configure(settings.log_level)
-        else:
-            logs.silence()
-        return asyncio.run(work(settings))
+app.command("lag", epilog="Example: ratchet lag --watch")(lag.lag)
 
 
 @app.command(epilog="Example: RATCHET_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 ratchet serve")
 def serve() -> None:
     """Run the worker until SIGTERM or SIGINT, with /livez, /readyz and /metrics on RATCHET_HTTP_PORT."""
-    with _reported():
-        from service.app import serve as run
-    _run(run, logged=True)
+    with reported():
+        from service.app import serve as work
+    run(work, logged=True)
 
 
 @topics_app.command("create", epilog="Example: RATCHET_PARTITIONS=12 ratchet topics create")
 def topics_create(as_json: JsonOption = False) -> None:
     """Create the topics that are missing, and check those that are there."""
-    with _reported():
+    with reported():
         from service.topics import create
-    states = _run(create)
+    states = run(create)
     if as_json:
         typer.echo(json.dumps([state._asdict() for state in states]))
         return
     table = Table("topic", "partitions", "")
     for state in states:
         table.add_row(state.name, str(state.partitions), "created" if state.created else "was there")
-    _console().print(table)
+    console().print(table)
 
 
 @app.command(epilog='Example: echo \'{"topic": "reassigned", "value": {…}}\' | ratchet simulate - --records')
@@ -99,7 +72,7 @@ def simulate(
     from service.simulate import Simulation
 
     simulation = Simulation()
-    with _reported():
+    with reported():
         for line in simulation.lines(_lines_of(file)):
             typer.echo(json.dumps(line))
     if records:
@@ -125,7 +98,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Print a record's timeline: each fact, what it decided, by which rule, why, and what was announced."""
-    with _reported():
+    with reported():
         from service.app import checked_store
         from service.store_mongo import MongoStore
         from service.story import story_json, story_table
@@ -143,14 +116,14 @@ def explain(
         finally:
             await store.close()
 
-    stored = _run(load_record)
+    stored = run(load_record)
     if stored is None:
         typer.echo(f"ratchet: no record {key}: nothing was ever reported about it", err=True)
         raise typer.Exit(NO)
     if as_json:
         typer.echo(json.dumps(story_json(key, stored.record)))
     else:
-        _console().print(story_table(key, stored.record))
+        console().print(story_table(key, stored.record))
 
 
 @rules_app.callback()
@@ -162,7 +135,7 @@ def rules(context: typer.Context, as_json: JsonOption = False) -> None:
         typer.echo(json.dumps({table.name: [row._asdict() for row in table.rows] for table in SHIPPED}))
         return
     for table in (SHIPPED.course, SHIPPED.step, SHIPPED.arrival):
-        _console().print(_rules_table(table))
+        console().print(_rules_table(table))
 
 
 @rules_app.command("check", epilog="Example: ratchet rules check course.yaml")
@@ -194,11 +167,6 @@ def _rules_table(table: DecisionTable) -> Table:
         then = [f"{head[number]}: {row[number]}" for number in outcomes]
         shown.add_row("\n".join(when), "\n".join(then), row[-2], row[-1])
     return shown
-
-
-def _console() -> Console:
-    """As wide as the terminal; where there is none, wide enough that nothing is cut."""
-    return Console() if sys.stdout is not None and sys.stdout.isatty() else Console(width=160)
 
 
 def main() -> None:

@@ -115,7 +115,11 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         except IllegalStateError:
             return None
 
-    async def probe(self) -> None:
+    async def keep_watch(self) -> None:
+        """For as long as the worker works. Raises RestartProcess, FixConfiguration."""
+        await asyncio.gather(self._probe(), self._watch())
+
+    async def _probe(self) -> None:
         """Ask broker and database for a sign of life, again and again: an idle lane would not notice that they left."""
         while True:
             await asyncio.sleep(PROBE_SECONDS)
@@ -142,7 +146,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             return str(error)
         return None
 
-    async def watch(self) -> None:
+    async def _watch(self) -> None:
         """Keep the gauges; raise RestartProcess when a lane with lag has stood still: clients can stick."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)

@@ -253,7 +253,6 @@ def stored_change(key: str, change: Change, traceparent: bytes | None) -> Stored
     tenant_id, learner_id, course_id = split_key(key)
     cause, what = change.cause, change.what
     message: dict[str, Any] = {
-        "message_id": message_id(key, change.sequence),
         "tenant_id": tenant_id,
         "learner_id": learner_id,
         "course_id": course_id,
@@ -263,7 +262,6 @@ def stored_change(key: str, change: Change, traceparent: bytes | None) -> Stored
         "because": _BECAUSE[cause.rule_id],
         "caused_by": cause.message_id,
         "changed_at": format_timestamp(cause.changed_at),
-        "decided_at": format_timestamp(change.decided_at),
     }
     if isinstance(what, StepChange):
         topic = STEP_COMPLETION_CHANGED
@@ -271,7 +269,10 @@ def stored_change(key: str, change: Change, traceparent: bytes | None) -> Stored
     else:
         topic = COURSE_COMPLETION_CHANGED
         message |= _course_fields(key, what)
-    return StoredChange(topic.name, message["message_id"], change.decided_at, _json(message), traceparent)
+    content = _json(message)
+    identity = message_id(key, change.sequence, content.decode())
+    head = _json({"message_id": identity, "decided_at": format_timestamp(change.decided_at)})
+    return StoredChange(topic.name, identity, change.decided_at, head[:-1] + b"," + content[1:], traceparent)
 
 
 def _step_fields(what: StepChange) -> dict[str, Any]:

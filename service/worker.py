@@ -98,7 +98,7 @@ class Worker:
             await asyncio.wait([stopped, starting], return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
-                watching = asyncio.gather(self.lanes.watch(), self.lanes.probe())
+                watching = asyncio.create_task(self.lanes.keep_watch())
                 tasks.append(watching)
                 ending: list[asyncio.Future[Any]] = [stopped, watching, self.lanes.failed]
                 done, _ = await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)

@@ -7,6 +7,7 @@ be used.
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -58,6 +59,44 @@ def check(outcome: Outcome, expected: Expected) -> None:
     """Raise AssertionError with what does not hold."""
     findings = examine(outcome, expected)
     assert not findings.all, findings.all
+
+
+def forgive(outcome: Outcome) -> tuple[Outcome, int]:
+    """What is left without all that came again after the database had gone back in time, and how much that was.
+
+    Of each record and sequence the newest decision counts; a sequence that the record has not reached again is history.
+    """
+    newest: dict[tuple[str, int], tuple[str, str]] = {}
+    for partitions in outcome.published.values():
+        for key, value in chain.from_iterable(partitions):
+            at = ((key or b"").decode(), value["sequence"])
+            newest[at] = max(newest.get(at, ("", "")), (value["decided_at"], value["message_id"]))
+    left: dict[str, list[list[tuple[bytes | None, Json]]]] = {}
+    for topic, partitions in outcome.published.items():
+        left[topic] = [_left(partition, newest, outcome.records) for partition in partitions]
+    dead = list(dict.fromkeys(outcome.dead_letters))
+    again = _count(outcome.published) - _count(left) + len(outcome.dead_letters) - len(dead)
+    return outcome._replace(published=left, dead_letters=dead), again
+
+
+def _count(published: Published) -> int:
+    return sum(len(partition) for partitions in published.values() for partition in partitions)
+
+
+def _left(
+    partition: list[tuple[bytes | None, Json]],
+    newest: Mapping[tuple[str, int], tuple[str, str]],
+    records: Mapping[str, StoredRecord],
+) -> list[tuple[bytes | None, Json]]:
+    """Each message's last appearance."""
+    left: dict[str, tuple[bytes | None, Json]] = {}
+    for raw_key, value in partition:
+        key = (raw_key or b"").decode()
+        reached = value["sequence"] <= records[key].record.sequence
+        if reached and newest[key, value["sequence"]] == (value["decided_at"], value["message_id"]):
+            left.pop(value["message_id"], None)
+            left[value["message_id"]] = (raw_key, value)
+    return list(left.values())
 
 
 def examine(outcome: Outcome, expected: Expected) -> Findings:

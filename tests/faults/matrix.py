@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -15,7 +16,7 @@ from tests.faults.cluster import Cluster, start_cluster, start_proxies
 from tests.faults.faults import CASES, MIB, Case
 from tests.faults.report import HEADINGS, Row, cells, machine, markdown, table
 from tests.faults.situation import Profile, Situation, situation
-from tests.promise import examine
+from tests.promise import examine, forgive
 from tests.stack.servers import NotAvailable, stop_all
 
 PROFILES = {
@@ -31,35 +32,42 @@ async def run_case(cluster: Cluster, folder: Path, case: Case, profile: Profile)
     inputs, records = round(profile.inputs * case.scale), round(profile.records * case.scale)
     scaled = profile._replace(inputs=inputs, records=records)
     proxies = start_proxies(cluster) if case.proxied else None
-    async with situation(cluster, folder, scaled, proxies) as s:
-        await s.feed(FIRST_SHARE / case.scale)
-        await s.changes_come()
-        begin = time.time()
-        await case.act(s)
-        end = time.time()
-        await s.feed_rest()
-        await s.dealt_with()
-        settled = time.time()
-        await s.ready()
-        await s.stop_all()
-        return await _row(case, s, begin, end, settled)
+    try:
+        async with situation(cluster, folder, scaled, proxies) as s:
+            await s.feed(FIRST_SHARE / case.scale)
+            await s.changes_come()
+            begin = time.time()
+            await case.act(s)
+            end = time.time()
+            await s.feed_rest()
+            await s.dealt_with()
+            settled = time.time()
+            await s.ready()
+            await s.stop_all()
+            return await _row(case, s, begin, end, settled)
+    finally:
+        for proxy in () if proxies is None else proxies.all:
+            proxy.close()
 
 
 async def _row(case: Case, s: Situation, begin: float, end: float, settled: float) -> Row:
     outcome = await s.outcome()
+    changes = sum(len(partition) for topic in outcome.published.values() for partition in topic)
+    dead_letters, again = len(outcome.dead_letters), 0
+    if case.restores:
+        outcome, again = forgive(outcome)
     findings = examine(outcome, s.workload.expected)
     first = s.watch.first_change_after(end)
-    doubled = len(findings.doubled)
     return Row(
         fault=case.name,
         inputs=s.profile.inputs,
-        changes=sum(len(partition) for topic in outcome.published.values() for partition in topic),
-        dead_letters=len(outcome.dead_letters),
+        changes=changes,
+        dead_letters=dead_letters,
         lost=len(findings.lost),
-        doubled=0 if case.restores else doubled,
+        doubled=len(findings.doubled),
         out_of_order=len(findings.out_of_order),
         wrong=len(findings.wrong_records) + len(findings.wrong_dead_letters),
-        again=doubled if case.restores else 0,
+        again=again,
         first_change_seconds=None if first is None else round(first - end, 1),
         lag_zero_seconds=round(settled - end, 1),
         longest_pause_seconds=round(s.watch.longest_pause_seconds(begin), 1),
@@ -88,6 +96,8 @@ def main() -> int:
     chosen = [case for case in CASES if not arguments.only or any(part in case.name for part in arguments.only)]
     if not chosen:
         parser.error("no case has such a name")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that no server stays behind
     profile = PROFILES[arguments.profile]
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:

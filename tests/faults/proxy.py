@@ -74,6 +74,11 @@ class Proxy:
 
         self._call(heal())
 
+    def close(self) -> None:
+        """Give the port back."""
+        self.cut()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
     # -- forwarding -----------------------------------------------------------------------------------------------
 
     async def _accept(self, client_reads: asyncio.StreamReader, client_writes: asyncio.StreamWriter) -> None:

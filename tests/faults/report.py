@@ -25,8 +25,8 @@ session time-out of {session_seconds} s; three nodes of Kafka (replication 3, mi
 everything on one machine.
 
 - *wrong*: records that are not what folding their facts gives, and dead letters that are not the poison.
-- *again*: changes that came once more under their old `message_id`, which only a database restored from a backup may
-  cause.
+- *again*: changes and dead letters that came once more, or that were decided otherwise the second time, which only a
+  database restored from a backup may cause.
 - *first change*: from the fault's end until a change decided after it could be read. *lag 0*: from the fault's end
   until everything was dealt with, including the share of the inputs that was sent after it. *longest pause*: without
   any change, from the fault's begin on.

@@ -127,7 +127,8 @@ class Situation:
 
     def delete_group(self) -> None:
         """Kafka forgets how far it had come."""
-        for deleted in self.cluster.admin().delete_consumer_groups([self.world.name]).values():
+        admin = self.cluster.admin()  # it answers as long as it lives
+        for deleted in admin.delete_consumer_groups([self.world.name]).values():
             deleted.result()
 
     async def changes_come(self) -> None:

@@ -1,0 +1,1 @@
+"""The commands of `ratchet`, one module each; service.cli puts them together."""

@@ -1,0 +1,48 @@
+"""What the commands have in common: errors as one line and an exit status, JSON or a table."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from service import logs
+from service.errors import FixConfiguration, RestartProcess, WaitAndRetry
+from service.settings import Settings, load_settings
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Answer = TypeVar("Answer")
+NO, MEND, RESTART = 1, 2, 3
+INTERRUPTED = 130
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Errors that a person can do something about, as one line and an exit status."""
+    try:
+        yield
+    except FixConfiguration as error:
+        typer.echo(f"ratchet: {error}", err=True)
+        raise typer.Exit(MEND) from None
+    except (RestartProcess, WaitAndRetry) as error:
+        typer.echo(f"ratchet: {error}", err=True)
+        raise typer.Exit(RESTART) from None
+
+
+def run(work: Callable[[Settings], Coroutine[Any, Any, Answer]], logged: bool = False) -> Answer:
+    """Do the work with the settings from the environment."""
+    with reported():
+        settings = load_settings()
+        if logged:
+            logs.configure(settings.log_level)
+        else:
+            logs.silence()
+        return asyncio.run(work(settings))
+
+
+def console() -> Console:
+    """As wide as the terminal; where there is none, wide enough that nothing is cut."""
+    return Console() if sys.stdout is not None and sys.stdout.isatty() else Console(width=160)

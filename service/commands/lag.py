@@ -1,0 +1,82 @@
+"""`ratchet lag`."""
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from service.commands.common import NO, JsonOption, console, reported, run
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.admin.lag import LaneLag
+
+STYLES = {"ok": "green", "warning": "yellow", "stalled": "red", "stopped": "red"}
+
+
+def lag(
+    group: Annotated[str | None, typer.Option(help="The consumer group; RATCHET_GROUP unless given.")] = None,
+    watching: Annotated[bool, typer.Option("--watch", help="Keep looking until Ctrl-C.")] = False,
+    window_seconds: Annotated[
+        float, typer.Option("--window", min=1, max=3600, help="Seconds of samples that the status is judged by.")
+    ] = 5.0,
+    as_json: JsonOption = False,
+) -> None:
+    """How far the workers are behind: messages and seconds, by lane and in sum, the trend, and whether to act.
+
+    ok: nothing waits, or the lane catches up. warning: it works, but falls behind. stalled: something waits, and
+    nothing was done in the window. stopped: likewise, and nobody consumes. Exit status 0 when all is ok, 1 when not.
+    """
+    with reported():
+        from service.admin.lag import LagReader, watch
+
+    async def look(settings: Settings) -> "list[LaneLag]":
+        judged: list[LaneLag] = []
+        deadline = time.monotonic() + window_seconds
+        async with LagReader(settings, group) as reader:
+            with Live(console=console(), auto_refresh=False, transient=not watching) as live:
+                async for judged in watch(reader, window_seconds, min(1.0, window_seconds / 4)):
+                    if watching and not as_json:
+                        live.update(_table(judged), refresh=True)
+                    elif watching:
+                        typer.echo(_json(judged))
+                    elif judged[-1].lag_messages == 0 or time.monotonic() > deadline:
+                        break
+        return judged
+
+    try:
+        judged = run(look)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    if as_json:
+        typer.echo(_json(judged))
+    else:
+        console().print(_table(judged))
+    if judged[-1].status != "ok":
+        raise typer.Exit(NO)
+
+
+def _json(judged: "list[LaneLag]") -> str:
+    *lanes, total = ({name: getattr(lag, name) for name in lag.__struct_fields__} for lag in judged)
+    return json.dumps({"total": total, "lanes": lanes})
+
+
+def _table(judged: "list[LaneLag]") -> Table:
+    table = Table()
+    table.add_column("lane")
+    for heading in ("messages behind", "seconds behind", "messages/s", "status"):
+        table.add_column(heading, justify="left" if heading == "status" else "right")
+    for lag in judged:
+        if lag.lane is None:
+            table.add_section()
+        table.add_row(
+            "all" if lag.lane is None else str(lag.lane),
+            f"{lag.lag_messages:,}",
+            f"{lag.lag_seconds:,.1f}",
+            f"{lag.trend:+,.1f}",
+            f"[{STYLES[lag.status]}]{lag.status}",
+        )
+    return table

@@ -1,0 +1,1 @@
+"""What administrators and operators do, through the real command on real servers."""
