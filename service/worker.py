@@ -23,6 +23,7 @@ from service.lanes import Lanes
 from service.ports import Store
 from service.settings import Settings
 
+log = logging.getLogger(__name__)
 FASTSTREAM_LOG = logging.getLogger("service.faststream")
 FASTSTREAM_LOG.setLevel(logging.ERROR)  # it would tell of every poll
 
@@ -109,7 +110,7 @@ class Worker:
                 task.cancel()
             await asyncio.wait(tasks)
             await self.lanes.close()
-            await self._broker.stop()
+            await self._leave()
             await self.lanes.close()  # of a rebalance that came in between
 
     async def _start(self) -> None:
@@ -120,6 +121,14 @@ class Worker:
                 await self._broker.start()
         except TimeoutError:
             raise RestartProcess(f"the group {self._settings.group} could not be joined within {seconds} s") from None
+
+    async def _leave(self) -> None:
+        """Bounded: aiokafka's stop can wait for ever when the assignment has just changed."""
+        try:
+            async with asyncio.timeout(self._settings.shutdown_seconds):
+                await self._broker.stop()
+        except TimeoutError:
+            log.warning("the group was not left in time; it will miss this worker after its session")
 
     def _consumer(self) -> AIOKafkaConsumer:
         consumer = self._subscriber.consumer

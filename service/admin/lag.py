@@ -113,6 +113,8 @@ class LagReader:
                 await self._admin.start()
                 await self._consumer.start()
                 self._partitions = await self._known_partitions()
+                self._consumer.assign(self._partitions)  # once: aiokafka may not stop right after another one
+                self._consumer.pause(*self._partitions)
         except (KafkaError, OSError, TimeoutError) as error:
             await self.__aexit__()
             raise FixConfiguration(
@@ -182,9 +184,9 @@ class LagReader:
     ) -> dict[TopicPartition, int]:
         """When the oldest message that waits was sent, in milliseconds. What ends a transaction is no message."""
         oldest: dict[TopicPartition, int] = {}
-        self._consumer.assign(list(waiting))
         for tp in waiting:
             self._consumer.seek(tp, start[tp])
+        self._consumer.resume(*waiting)
         open_ones = set(waiting)
         deadline = time.monotonic() + PEEK_SECONDS
         while open_ones and time.monotonic() < deadline:
@@ -193,7 +195,7 @@ class LagReader:
             for tp in list(open_ones):
                 if tp in oldest or await self._consumer.position(tp) >= ends[tp]:
                     open_ones.discard(tp)
-        self._consumer.assign([])
+        self._consumer.pause(*waiting)
         return oldest
 
 
