@@ -1,4 +1,4 @@
-"""Kafka headers: CloudEvents' Kafka binding in binary mode, the dead letter's and the rerouted message's provenance."""
+"""Kafka headers: CloudEvents' binding in binary mode; where dead letters, rerouted and replayed messages come from."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -35,6 +35,17 @@ def cloud_event(message_id: str, event_type: str, time: str, traceparent: bytes 
     return headers
 
 
+REPLAYED_FROM = "ratchet-replayed-from"
+_DEAD_LETTER = (
+    "kafka_dlt-original-topic",
+    "kafka_dlt-original-partition",
+    "kafka_dlt-original-offset",
+    "kafka_dlt-original-timestamp",
+    "kafka_dlt-exception-fqcn",
+    "kafka_dlt-exception-message",
+)
+
+
 class Origin(NamedTuple):
     """A message's own headers, and where it first stood."""
 
@@ -52,15 +63,26 @@ class Origin(NamedTuple):
 
 def dead_letter(origin: Origin, reason: str, explanation: str) -> Headers:
     """The original headers as they were, then where the message stood and what is wrong with it."""
-    return [
-        *origin.headers,
-        ("kafka_dlt-original-topic", origin.topic),
-        ("kafka_dlt-original-partition", origin.partition),
-        ("kafka_dlt-original-offset", origin.offset),
-        ("kafka_dlt-original-timestamp", origin.timestamp),
-        ("kafka_dlt-exception-fqcn", reason.encode()),
-        ("kafka_dlt-exception-message", explanation.encode()),
-    ]
+    told = (*origin[1:], reason.encode(), explanation.encode())
+    return [*origin.headers, *zip(_DEAD_LETTER, told, strict=True)]
+
+
+def read_dead_letter(headers: Headers) -> tuple[Origin, str, str] | None:
+    """The inverse of `dead_letter`: origin, reason, explanation; None where the headers do not say."""
+    original, added = headers[: -len(_DEAD_LETTER)], headers[-len(_DEAD_LETTER) :]
+    if tuple(name for name, _ in added) != _DEAD_LETTER:
+        return None
+    topic, partition, offset, timestamp, reason, explanation = (value or b"" for _, value in added)
+    return (
+        Origin(original, topic, partition, offset, timestamp),
+        reason.decode(errors="replace"),
+        explanation.decode(errors="replace"),
+    )
+
+
+def replayed(headers: Headers, dead_letter_topic: str, letter_id: str) -> Headers:
+    """The original headers as they were, then which dead letter this was."""
+    return [*headers, (REPLAYED_FROM, f"{dead_letter_topic}/{letter_id}".encode())]
 
 
 def rerouted(origin: Origin) -> Headers:

@@ -17,6 +17,7 @@ from rules.tables import SHIPPED, TableError, load
 from rules.tables import Table as DecisionTable
 from service.commands import lag
 from service.commands.common import MEND, NO, JsonOption, console, reported, run
+from service.commands.dead_letters import dead_letters_app
 from service.errors import FixConfiguration
 from service.settings import Settings
 
@@ -31,6 +32,7 @@ topics_app = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
 rules_app = typer.Typer(help="Prints the decision tables; checks a candidate.", invoke_without_command=True)
 app.add_typer(topics_app, name="topics")
 app.add_typer(rules_app, name="rules")
+app.add_typer(dead_letters_app, name="dead-letters")
 
 app.command("lag", epilog="Example: ratchet lag --watch")(lag.lag)
 

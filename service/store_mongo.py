@@ -1,7 +1,7 @@
 """The store on MongoDB, and the one file that imports Motor.
 
-Collections: `records` (one document per record, written by compare-and-set on `rev`), `courses`, `lanes`. Writes are
-`w: majority, j: true`, reads have read concern majority.
+Collections: `records` (one document per record, written by compare-and-set on `rev`), `courses`, `lanes`, `replays` (of
+dead letters). Writes are `w: majority, j: true`, reads have read concern majority.
 """
 
 import warnings
@@ -98,6 +98,7 @@ class MongoStore:
         self._records = chosen["records"]
         self._courses = chosen["courses"]
         self._lanes = chosen["lanes"]
+        self._replays = chosen["replays"]
 
     async def check(self) -> None:
         """Ask for an answer. Raises FixConfiguration where the database is not fit, WaitAndRetry where it is away."""
@@ -118,6 +119,7 @@ class MongoStore:
                 name="in_progress",
                 partialFilterExpression={"open": True},
             )
+            await self._replays.create_index(["group", "batch"], name="batches")
             await self._courses.create_index(["lane"], name="sweeping", partialFilterExpression={"sweeping": True})
 
     async def close(self) -> None:
@@ -209,6 +211,32 @@ class MongoStore:
         async with _mongo_answers():
             found = await self._records.find(query, {"_id": 1}).sort("_id").limit(limit).to_list(None)
         return [document["_id"] for document in found]
+
+    # -- replays of dead letters (service.admin.dead_letters) ---------------------------------------------------
+
+    async def forget_replays(self, batch: int) -> None:
+        """Those of this batch and later ones never went out."""
+        async with _mongo_answers():
+            await self._replays.delete_many({"group": self._group, "batch": {"$gte": batch}})
+
+    async def last_replay(self) -> int:
+        """The number of the last batch that was noted; 0 where there was none."""
+        async with _mongo_answers():
+            found = await self._replays.find({"group": self._group}).sort("batch", -1).limit(1).to_list(None)
+        return int(found[0]["batch"]) if found else 0
+
+    async def replays(self, letter_ids: Iterable[str]) -> set[str]:
+        """Which of these dead letters were replayed."""
+        wanted = [f"{self._group}/{letter_id}" for letter_id in letter_ids]
+        async with _mongo_answers():
+            found = await self._replays.find({"_id": {"$in": wanted}}, {"_id": 1}).to_list(None)
+        return {document["_id"].rsplit("/", 1)[1] for document in found}
+
+    async def note_replays(self, batch: int, letter_ids: Iterable[str]) -> None:
+        """These go out with this batch."""
+        documents = [{"_id": f"{self._group}/{id_}", "group": self._group, "batch": batch} for id_ in letter_ids]
+        async with _mongo_answers():
+            await self._replays.insert_many(documents)
 
 
 def connect(uri: str, database: str, group: str, tls: Mapping[str, Any]) -> MongoStore:

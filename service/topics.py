@@ -67,13 +67,22 @@ async def create(settings: Settings) -> list[TopicState]:
 async def check(settings: Settings) -> int:
     """How many partitions every inbound topic has. Raises FixConfiguration where topics are missing or do not fit."""
     async with _Admin(settings) as admin:
-        partitions = await admin.partitions()
-        missing = [settings.topic_prefix + topic.name for topic in TOPICS if topic.name not in partitions]
-        if missing:
-            raise FixConfiguration(
-                f"topics are missing: {', '.join(missing)}; run `ratchet topics create`, or mend RATCHET_TOPIC_PREFIX"
-            )
-        return await _check(admin, partitions, settings)
+        return await _check(admin, _all_there(await admin.partitions(), settings), settings)
+
+
+async def partitions(settings: Settings) -> dict[str, int]:
+    """How many partitions each of our topics has. Raises FixConfiguration where one is missing."""
+    async with _Admin(settings) as admin:
+        return _all_there(await admin.partitions(), settings)
+
+
+def _all_there(found: dict[str, int], settings: Settings) -> dict[str, int]:
+    missing = [settings.topic_prefix + topic.name for topic in TOPICS if topic.name not in found]
+    if missing:
+        raise FixConfiguration(
+            f"topics are missing: {', '.join(missing)}; run `ratchet topics create`, or mend RATCHET_TOPIC_PREFIX"
+        )
+    return found
 
 
 async def _check(admin: "_Admin", partitions: dict[str, int], settings: Settings) -> int:

@@ -21,6 +21,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from msgspec import Struct
 
 from contracts.topics import CONSUMED
+from service import topics
 from service.errors import FixConfiguration
 from service.settings import Settings
 
@@ -112,7 +113,12 @@ class LagReader:
             async with asyncio.timeout(settings.start_seconds):
                 await self._admin.start()
                 await self._consumer.start()
-                self._partitions = await self._known_partitions()
+                counts = await topics.partitions(settings)
+                self._partitions = [
+                    TopicPartition(settings.topic_prefix + topic.name, number)
+                    for topic in CONSUMED
+                    for number in range(counts[topic.name])
+                ]
                 self._consumer.assign(self._partitions)  # once: aiokafka may not stop right after another one
                 self._consumer.pause(*self._partitions)
         except (KafkaError, OSError, TimeoutError) as error:
@@ -129,16 +135,6 @@ class LagReader:
     async def __aexit__(self, *_: object) -> None:
         await self._consumer.stop()
         await self._admin.close()
-
-    async def _known_partitions(self) -> list[TopicPartition]:
-        known = {topic["topic"]: topic["partitions"] for topic in await self._admin.describe_topics()}
-        names = [self._settings.topic_prefix + topic.name for topic in CONSUMED]
-        missing = [name for name in names if name not in known]
-        if missing:
-            raise FixConfiguration(
-                f"topics are missing: {', '.join(missing)}; run `ratchet topics create`, or mend RATCHET_TOPIC_PREFIX"
-            )
-        return [TopicPartition(name, number) for name in names for number in range(len(known[name]))]
 
     async def sample(self) -> Sample:
         """How things stand now."""

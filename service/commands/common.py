@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn
 
 from service import logs
 from service.errors import FixConfiguration, RestartProcess, WaitAndRetry
@@ -46,3 +47,9 @@ def run(work: Callable[[Settings], Coroutine[Any, Any, Answer]], logged: bool = 
 def console() -> Console:
     """As wide as the terminal; where there is none, wide enough that nothing is cut."""
     return Console() if sys.stdout is not None and sys.stdout.isatty() else Console(width=160)
+
+
+def progress(*columns: ProgressColumn) -> Progress:
+    """A bar on standard error, where a terminal shows it."""
+    shown = Console(stderr=True)
+    return Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal)

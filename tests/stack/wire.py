@@ -133,6 +133,11 @@ class Wire:
         sent = await self._producer.send_batch(batch, self.full_name(short), partition=partition)
         self._note([await sent])
 
+    def expect(self, message: Got) -> None:
+        """Count a message that somebody else sent among those that are to be dealt with."""
+        partition = TopicPartition(self.full_name(message.topic), message.partition)
+        self._sent[partition] = max(self._sent.get(partition, -1), message.offset)
+
     def _note(self, sent: Iterable[Any]) -> None:
         for metadata in sent:
             partition = TopicPartition(metadata.topic, metadata.partition)

@@ -1,0 +1,194 @@
+"""`ratchet dead-letters`."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import SpinnerColumn, TextColumn
+from rich.table import Table
+
+from contracts.fields import format_timestamp, parse_timestamp
+from service.commands.common import MEND, NO, JsonOption, console, progress, reported, run
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.admin.dead_letters import DeadLetter, Edit, Report
+
+dead_letters_app = typer.Typer(help="Messages that could not be used: look, mend, send again.", no_args_is_help=True)
+
+ReasonOption = Annotated[str | None, typer.Option(help="Only those with this reason code.")]
+SinceOption = Annotated[str | None, typer.Option(help="Only those since this time (RFC 3339, with an offset).")]
+EXPLANATION_WIDTH = 70
+
+
+@dead_letters_app.command("list", epilog="Example: ratchet dead-letters list --since 2026-03-01T00:00:00Z")
+def list_letters(
+    reason: ReasonOption = None,
+    since: SinceOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the sum is of all.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List dead letters: id, when, reason, where from, what is wrong; and how many there are of each reason."""
+    shown: list[DeadLetter] = []
+    sums: Counter[str] = Counter()
+
+    async def look(settings: Settings) -> None:
+        async for letter in _chosen(settings, reason, since, None):
+            sums[letter.reason] += 1
+            if as_json:
+                typer.echo(json.dumps(_json(letter)))
+            elif len(shown) < limit:
+                shown.append(letter)
+
+    run(look)
+    if as_json:
+        return
+    table = Table("id", "at", "reason", "from", "key", "what is wrong")
+    for letter in shown:
+        wrong = letter.explanation
+        table.add_row(
+            letter.id,
+            format_timestamp(letter.at * 1000),
+            letter.reason,
+            f"{letter.topic} {letter.partition}-{letter.offset}",
+            _text(letter.key),
+            wrong if len(wrong) <= EXPLANATION_WIDTH else f"{wrong[:EXPLANATION_WIDTH]} …",
+        )
+    console().print(table)
+    told = ", ".join(f"{count:,} {name}" for name, count in sums.most_common())
+    typer.echo(f"{sums.total():,} dead letter{'' if sums.total() == 1 else 's'}{': ' if told else ''}{told}")
+    if sums.total() > len(shown):
+        typer.echo(f"The first {len(shown):,} are shown; --limit shows more.")
+
+
+@dead_letters_app.command("show", epilog="Example: ratchet dead-letters show 3-1042")
+def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False) -> None:
+    """Show one dead letter whole: where it came from, its headers, its value, and what is wrong with it."""
+
+    async def look(settings: Settings) -> "DeadLetter | None":
+        return next(iter([letter async for letter in _chosen(settings, None, None, [letter_id])]), None)
+
+    letter = run(look)
+    if letter is None:
+        typer.echo(f"ratchet: there is no dead letter {letter_id}", err=True)
+        raise typer.Exit(NO)
+    if as_json:
+        typer.echo(json.dumps(_json(letter)))
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in _json(letter).items():
+        table.add_row(name, value if isinstance(value, str) else json.dumps(value))
+    console().print(table)
+
+
+@dead_letters_app.command(
+    epilog="Example: ratchet dead-letters replay --reason changed_at_in_future --set changed_at=2026-03-01T09:00:00Z"
+)
+def replay(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="These; or use --reason or --all.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that there are.")] = False,
+    reason: ReasonOption = None,
+    since: SinceOption = None,
+    settings_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Set a field of the value first; VALUE is JSON, or a text."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send dead letters to the topics they came from once more, each only once, however often it is asked for.
+
+    Those of a record keep their order. The key is made of the ids in the value again, and a header
+    ratchet-replayed-from says which dead letter it was.
+    """
+    if bool(ids) + everything + (reason is not None) != 1:
+        typer.echo("ratchet: say which: ids, or --reason, or --all", err=True)
+        raise typer.Exit(MEND)
+    edits = [_edit(text) for text in settings_ or ()]
+
+    async def send(settings: Settings) -> "Report":
+        from service.admin.dead_letters import replay as send_again
+        from service.app import checked_store
+        from service.store_mongo import MongoStore
+
+        store = await checked_store(settings, MongoStore.prepare)
+        try:
+            with progress(SpinnerColumn(), TextColumn("{task.completed:,.0f} dead letters")) as bar:
+                task = bar.add_task("", total=None)
+                return await send_again(
+                    settings,
+                    store,
+                    _chosen(settings, reason, since, ids or None),
+                    edits,
+                    lambda report: bar.update(task, completed=report.replayed + report.before + report.skipped),
+                )
+        finally:
+            await store.close()
+
+    report = run(send)
+    if as_json:
+        typer.echo(json.dumps({name: getattr(report, name) for name in report.__struct_fields__}))
+    else:
+        typer.echo(
+            f"{report.replayed:,} sent again, {report.before:,} had been sent again before, {report.skipped:,} not"
+        )
+        for why in report.why:
+            typer.echo(f"  {why}")
+    if report.skipped or not report.replayed + report.before:
+        raise typer.Exit(NO)
+
+
+def _chosen(
+    settings: Settings, reason: str | None, since: str | None, ids: "list[str] | None"
+) -> "AsyncIterator[DeadLetter]":
+    with reported():
+        from service.admin.dead_letters import read
+    letters = read(settings, _milliseconds(since), ids)
+    return letters if reason is None else (letter async for letter in letters if letter.reason == reason)
+
+
+def _milliseconds(since: str | None) -> int:
+    if since is None:
+        return 0
+    try:
+        instant = parse_timestamp(since)
+    except ValueError as error:
+        typer.echo(f"ratchet: --since: {error}", err=True)
+        raise typer.Exit(MEND) from None
+    assert isinstance(instant, int)
+    return instant // 1000
+
+
+def _edit(text: str) -> "Edit":
+    from service.admin.dead_letters import Edit
+
+    field, equals, value = text.partition("=")
+    if not (field and equals):
+        typer.echo(f"ratchet: --set: {text!r} is not FIELD=VALUE", err=True)
+        raise typer.Exit(MEND)
+    try:
+        return Edit(field, json.loads(value))
+    except ValueError:
+        return Edit(field, value)
+
+
+def _json(letter: "DeadLetter") -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "at": format_timestamp(letter.at * 1000),
+        "reason": letter.reason,
+        "explanation": letter.explanation,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "timestamp": format_timestamp(letter.timestamp * 1000),
+        "key": _text(letter.key),
+        "headers": {name: _text(value) for name, value in letter.headers},
+        "value": _text(letter.value),
+    }
+
+
+def _text(raw: bytes | None) -> str | None:
+    """What is no UTF-8 is spelled out."""
+    return None if raw is None else raw.decode("utf-8", errors="backslashreplace")
