@@ -18,6 +18,7 @@ from rules.tables import Table as DecisionTable
 from service.commands import lag
 from service.commands.common import MEND, NO, JsonOption, console, reported, run
 from service.commands.dead_letters import dead_letters_app
+from service.commands.upload import upload_app
 from service.errors import FixConfiguration
 from service.settings import Settings
 
@@ -33,6 +34,7 @@ rules_app = typer.Typer(help="Prints the decision tables; checks a candidate.", 
 app.add_typer(topics_app, name="topics")
 app.add_typer(rules_app, name="rules")
 app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(upload_app, name="upload")
 
 app.command("lag", epilog="Example: ratchet lag --watch")(lag.lag)
 

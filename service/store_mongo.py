@@ -1,7 +1,7 @@
 """The store on MongoDB, and the one file that imports Motor.
 
 Collections: `records` (one document per record, written by compare-and-set on `rev`), `courses`, `lanes`, `replays` (of
-dead letters). Writes are `w: majority, j: true`, reads have read concern majority.
+dead letters), `uploads`. Writes are `w: majority, j: true`, reads have read concern majority.
 """
 
 import warnings
@@ -99,6 +99,7 @@ class MongoStore:
         self._courses = chosen["courses"]
         self._lanes = chosen["lanes"]
         self._replays = chosen["replays"]
+        self._uploads = chosen["uploads"]
 
     async def check(self) -> None:
         """Ask for an answer. Raises FixConfiguration where the database is not fit, WaitAndRetry where it is away."""
@@ -237,6 +238,35 @@ class MongoStore:
         documents = [{"_id": f"{self._group}/{id_}", "group": self._group, "batch": batch} for id_ in letter_ids]
         async with _mongo_answers():
             await self._replays.insert_many(documents)
+
+    # -- bulk commands that can be interrupted (service.admin) ----------------------------------------------------
+
+    async def begin_upload(self, upload_id: str, now: str) -> tuple[str, int]:
+        """When an upload first began, RFC 3339, and through which line it has come."""
+        async with _mongo_answers():
+            document = await self._uploads.find_one_and_update(
+                {"_id": upload_id},
+                {"$setOnInsert": {"started_at": now, "through": 0}},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        return document["started_at"], document["through"]
+
+    async def find_upload(self, upload_id: str) -> tuple[str, int] | None:
+        """Likewise; None for one that has never begun."""
+        async with _mongo_answers():
+            document = await self._uploads.find_one({"_id": upload_id})
+        return None if document is None else (document["started_at"], document["through"])
+
+    async def note_upload(self, upload_id: str, line: int) -> None:
+        """Everything through this line has been acknowledged."""
+        async with _mongo_answers():
+            await self._uploads.update_one({"_id": upload_id}, {"$max": {"through": line}})
+
+    async def end_upload(self, upload_id: str) -> None:
+        """It is through; another one of the same file begins at its first line."""
+        async with _mongo_answers():
+            await self._uploads.update_one({"_id": upload_id}, {"$set": {"through": 0}})
 
 
 def connect(uri: str, database: str, group: str, tls: Mapping[str, Any]) -> MongoStore:

@@ -1,0 +1,127 @@
+"""What messages would do: decided by the real rules on the records as they stand; nothing is sent or stored."""
+
+import csv
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from contracts.fields import course_key_of, split_key
+from contracts.topics import Topic
+from rules.values import Record
+from service.batch import Clock, decide_record
+from service.ports import Received, StoredCourse, StoredRecord
+from service.store_mongo import MongoStore
+from service.translate import HeardFact, course_timeline, read
+
+BATCH = 500
+NAMED = 20
+"""So many of each effect are named in the report; the file names all."""
+EFFECTS = (
+    "gains the step",
+    "loses the step",
+    "gains the course",
+    "keeps the course, its evidence withdrawn",
+    "loses the course",
+    "gets a certificate",
+    "loses the certificate",
+)
+Kept = Iterator[tuple[str, int, bytes]]
+"""Record's key, line, message; all of a record together."""
+
+
+class Effects(NamedTuple):
+    """How many records each effect meets, and the first of them by name."""
+
+    counts: Mapping[str, int]
+    named: Mapping[str, Sequence[str]]
+    records: int
+
+
+class Impact(NamedTuple):
+    """Where the effects on each record are written."""
+
+    path: Path
+
+
+def effects_on(before: Record, after: Record) -> list[str]:
+    """What has become of a record, in the words of EFFECTS."""
+    was, now = before.standing, after.standing
+    steps = {
+        step_id: (step_id in was.steps and was.steps[step_id].complete, step.complete)
+        for step_id, step in now.steps.items()
+    }
+    had, has = was.course.status == "completed", now.course.status == "completed"
+    certified = was.certificate is not None and was.certificate.status == "issued"
+    certifies = now.certificate is not None and now.certificate.status == "issued"
+    true = (
+        (False, True) in steps.values(),
+        (True, False) in steps.values(),
+        has and not had,
+        has and now.course.evidence == "withdrawn" and was.course.evidence != "withdrawn",
+        had and not has,
+        certifies and (not certified or was.certificate != now.certificate),
+        certified and not certifies,
+    )
+    return [effect for effect, holds in zip(EFFECTS, true, strict=True) if holds]
+
+
+async def impact_of(store: MongoStore, topic: Topic, kept: Kept, impact: Impact) -> Effects:
+    """Decide record by record. Memory holds a few hundred records at a time."""
+    counts: Counter[str] = Counter()
+    named: dict[str, list[str]] = {effect: [] for effect in EFFECTS}
+    records = 0
+    with impact.path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["tenant", "learner", "course", "lines", "effects"])
+        async for key, lines, effects in _decided(store, topic, kept):
+            records += 1
+            counts.update(effects)
+            writer.writerow([*split_key(key), " ".join(map(str, lines)), "; ".join(effects) or "nothing"])
+            for effect in effects:
+                if len(named[effect]) < NAMED:
+                    named[effect].append(key)
+    return Effects(counts, named, records)
+
+
+async def _decided(store: MongoStore, topic: Topic, kept: Kept) -> AsyncIterator[tuple[str, list[int], list[str]]]:
+    batch: list[tuple[str, list[tuple[int, bytes]]]] = []
+    for key, group in groupby(kept, lambda one: one[0]):
+        batch.append((key, [(line, value) for _, line, value in group]))
+        if len(batch) == BATCH:
+            for decided in await _decide_batch(store, topic, batch):
+                yield decided
+            batch = []
+    for decided in await _decide_batch(store, topic, batch):
+        yield decided
+
+
+async def _decide_batch(
+    store: MongoStore, topic: Topic, batch: Sequence[tuple[str, Sequence[tuple[int, bytes]]]]
+) -> list[tuple[str, list[int], list[str]]]:
+    records = await store.load_records(key for key, _ in batch)
+    courses = await store.load_courses({course_key_of(key) for key, _ in batch})
+    return [
+        (key, [line for line, _ in said], _effects(key, said, topic, records.get(key), courses)) for key, said in batch
+    ]
+
+
+def _effects(
+    key: str,
+    said: Sequence[tuple[int, bytes]],
+    topic: Topic,
+    stored: StoredRecord | None,
+    courses: Mapping[str, StoredCourse],
+) -> list[str]:
+    before = Record() if stored is None else stored.record
+    heard = []
+    for line, value in said:
+        item = read(topic, value, None)
+        assert isinstance(item, HeardFact), "it was understood before"
+        heard.append((Received(topic.name, 0, line, 0, None, value, ()), item))
+    now = int(time.time() * 1_000_000)
+    timeline = course_timeline(courses.get(course_key_of(key)))
+    after, _ = decide_record(StoredRecord(key, 0, before), heard, timeline, Clock(now, now), {})
+    return effects_on(before, after.record)

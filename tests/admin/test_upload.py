@@ -1,0 +1,266 @@
+"""`ratchet upload attendance`: files as people make them, verdicts, impact, interruption."""
+
+import asyncio
+import csv
+import json
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openpyxl import Workbook
+from pymongo import MongoClient
+
+from tests.service.test_commands import DEFINITION
+from tests.stack.service import RATCHET, World
+from tests.stack.wire import Wire
+
+EVENTS = {
+    **DEFINITION,
+    "steps": [
+        {"step_id": "e1", "kind": "event", "scheduled_minutes": 60},
+        {
+            "step_id": "e2",
+            "kind": "event",
+            "required": False,
+            "sessions": [{"session_id": "s1", "scheduled_minutes": 30}],
+        },
+        {"step_id": "job", "kind": "on_the_job_training", "required": False},
+    ],
+}
+OUT = ("step-completion-changed", "course-completion-changed", "dead-letter")
+MANY = 100_000
+MEMORY_LIMIT_MB = 200
+
+
+def verdicts(file: Path) -> list[tuple[str, str, str]]:
+    """Line, verdict and reason of each row."""
+    with file.with_name(f"{file.name}.result.csv").open(encoding="utf-8-sig", newline="") as lines:
+        return [(row["line"], row["verdict"], row["why"]) for row in csv.DictReader(lines)]
+
+
+async def test_a_file_as_a_spreadsheet_program_writes_it(world: World, wire: Wire, tmp_path: Path) -> None:
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", EVENTS)])
+    await wire.settled()
+    file = tmp_path / "march 2026.csv"
+    rows = (
+        'User ID;COURSE;event_id;Session;Attended minutes;"Attended, percent";Attended;Changed at;Remarks',
+        "l-1;c-1;e1;;60;;;2026-03-02T09:00:00Z;fine",
+        'l-2;c-1;e1;;"30";;;2026-03-02T09:00:00Z;"two',
+        'lines, and a "" quote"',
+        "l-1;c-1;e1;;60;;;2026-03-02T09:00:00Z;again",
+        "l-1;c-1;e1;;59;;;2026-03-02T09:00:00Z;otherwise",
+        "",
+        "l 3;c-1;e1;;60;;;;",
+        "l-3;c-1;e1;;-5;;;;",
+        "l-3;c-1;e1;;60;;yes;;",
+        "l-3;c-1;e1;;;;;;",
+        "l-3;c-1;e1;;;;maybe;;",
+        "l-3;c-1;e1;;=30+30;;;;",
+        "l-3;c-1;e1;;60;;;2026-03-02 09:00;",
+        "l-3;c-9;e1;;60;;;;",
+        "l-3;c-1;e9;;60;;;;",
+        "l-3;c-1;job;;60;;;;",
+        "l-3;c-1;e2;s9;30;;;;",
+        f"l-3;c-1;e1;;{'9' * 1024 * 1024};;;;",
+        "l-4;c-1;e2;s1;;;YES;;",
+    )
+    file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode() + b"\r\n")
+    ran = world.run("upload", "attendance", str(file), "--tenant", "acme", "--json", check=False)
+    assert ran.returncode == 1, ran.stderr
+    assert json.loads(ran.stdout)["sent"] == 3
+    got = verdicts(file)
+    assert [(line, verdict) for line, verdict, _ in got] == [
+        ("2", "accepted"),
+        ("3", "accepted"),
+        ("5", "repeated"),
+        ("6", "invalid"),
+        *((str(line), "invalid") for line in range(8, 15)),
+        ("15", "unknown course"),
+        ("16", "unknown event"),
+        ("17", "unknown event"),
+        ("18", "unknown event"),
+        ("19", "invalid"),
+        ("20", "accepted"),
+    ]
+    why = {int(line): reason for line, _, reason in got}
+    assert why[5] == "says the same as line 2"
+    assert why[6].startswith("contradicts line 2")
+    assert why[8].startswith("User ID: 'l 3'")
+    assert why[9] == "Attended minutes: '-5' must be a whole number"
+    assert why[10] == "Attended minutes, Attended: only one of them may be filled in"
+    assert why[12] == "Attended: 'maybe' must be yes or no"
+    assert why[13] == "Attended minutes: '=30+30' is a formula; paste values instead"
+    assert "Changed at: '2026-03-02 09:00' must be an RFC 3339 time with an offset" in why[14]
+    assert "(1,048,576 characters) must be a whole number" in why[19]
+    await everything_sent(wire)
+    story = json.loads(world.run("explain", "acme", "l-1", "c-1", "--json").stdout)
+    assert story["state"]["course"]["status"] == "completed"
+    ends = sorted(await wire.read(*OUT))
+    assert world.run("upload", "attendance", str(file), "--tenant", "acme", check=False).returncode == 1
+    await everything_sent(wire)
+    assert sorted(await wire.read(*OUT)) == ends, "the same file twice changes nothing"
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+async def everything_sent(wire: Wire) -> None:
+    """Until what the command has sent is dealt with."""
+    for message in await wire.read("attendance-changed"):
+        wire.expect(message)
+    await wire.settled()
+
+
+async def test_a_dry_run_tells_what_would_become_of_whom(world: World, wire: Wire, tmp_path: Path) -> None:
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", EVENTS)])
+    first = tmp_path / "first.csv"
+    first.write_text("tenant,learner,course,event,minutes\nacme,l-1,c-1,e1,60\nacme,l-2,c-1,e1,30\n")
+    await wire.settled()
+    world.run("upload", "attendance", str(first))
+    await everything_sent(wire)
+    second = tmp_path / "second.csv"
+    second.write_text(
+        "tenant,learner,course,event,minutes\nacme,l-1,c-1,e1,0\nacme,l-2,c-1,e1,60\nacme,l-3,c-1,e1,60\nacme,l-4,c-1,e1,5\n"
+    )
+    before = await wire.read("attendance-changed")
+    told = json.loads(world.run("upload", "attendance", str(second), "--dry-run", "--json").stdout)
+    assert told == {
+        "verdicts": {"accepted": 4},
+        "sent": 0,
+        "effects": {
+            "records": 4,
+            "loses the step": 1,
+            "keeps the course, its evidence withdrawn": 1,
+            "gains the step": 2,
+            "gains the course": 2,
+            "gets a certificate": 2,
+        },
+    }
+    shown = world.run("upload", "attendance", str(second), "--dry-run").stdout
+    assert "keeps the course, its evidence withdrawn" in shown and "acme/l-1/c-1" in shown
+    impact = list(csv.reader((tmp_path / "second.csv.impact.csv").read_text("utf-8-sig").splitlines()))
+    assert impact[1] == ["acme", "l-1", "c-1", "2", "loses the step; keeps the course, its evidence withdrawn"]
+    assert impact[4] == ["acme", "l-4", "c-1", "5", "nothing"]
+    assert await wire.read("attendance-changed") == before, "nothing is sent"
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+async def test_a_workbook(world: World, wire: Wire, tmp_path: Path) -> None:
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", EVENTS)])
+    await wire.settled()
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(["Learner ID", "Course ID", "Event", "Percent", "Attended minutes"])
+    sheet.append(["l-1", "c-1", "e1", 1, None])
+    sheet["D2"].number_format = "0%"
+    sheet.append(["l-2", "c-1", "e1", None, 45.0])
+    sheet.append(["l-3", "c-1", "e1", None, "=40+5"])
+    sheet.append(["l-4", "c-1", "e1", None, 12.5])
+    file = tmp_path / "march.xlsx"
+    book.save(file)
+    ran = world.run("upload", "attendance", str(file), "--tenant", "acme", check=False)
+    assert ran.returncode == 1 and "2 rows were sent" in ran.stdout
+    assert [verdict for _, verdict, _ in verdicts(file)] == ["accepted", "accepted", "invalid", "invalid"]
+    await everything_sent(wire)
+    percents = sorted(message.json["percent"] for message in await wire.read("step-completion-changed"))
+    assert percents == [75, 100]
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+HEAD = b"tenant,learner,course,event,minutes\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"\n\n,,\n", "is empty"),
+        (
+            b"learner,course\n1,2\n",
+            "the heading Event, Tenant, 'Attended minutes' or 'Attended percent' or 'Attended' is",
+        ),
+        (b"tenant,Learner,User ID,course,event,minutes\n", "'Learner' and 'User ID' both mean learner_id"),
+        (HEAD + b"acme,J\xfcrgen,c-1,e1,60\n", "is not UTF-8"),
+        (HEAD + b'acme,"l-1,c-1,e1,60\n', "is a quote missing?"),
+        (HEAD + b'acme,"' + b"l" * 3_000_000 + b'",c-1,e1,60\n', "field larger than field limit"),
+        (b"PK\x05\x06" + b"\0" * 18, "is no XLSX that can be read"),
+    ],
+    ids=["empty", "blank", "missing", "ambiguous", "latin-1", "quote", "huge cell", "no workbook"],
+)
+def test_a_file_that_cannot_be_read_says_why(world: World, tmp_path: Path, content: bytes, says: str) -> None:
+    file = tmp_path / "file.csv"
+    file.write_bytes(content)
+    ran = world.run("upload", "attendance", str(file), check=False)
+    assert (ran.returncode, says in ran.stderr, "Traceback" in ran.stderr) == (2, True, False), ran.stderr[:500]
+    assert not file.with_name("file.csv.result.csv").exists()
+
+
+def test_utf_16_from_excel_and_a_missing_file(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "unicode.txt"
+    file.write_text("tenant\tlearner\tcourse\tevent\tminutes\nacme\tl-1\tc-1\te1\t60\n", encoding="utf-16")
+    assert world.run("upload", "attendance", str(file), check=False).returncode == 1
+    assert verdicts(file)[0][:2] == ("2", "unknown course")
+    missing = world.run("upload", "attendance", str(tmp_path / "none.csv"), check=False)
+    assert missing.returncode == 2 and "No such file" in missing.stderr
+    assert world.run("upload", "attendance", check=False).returncode == 2
+    template = tmp_path / "template.csv"
+    template.write_text(world.run("upload", "attendance", "--template").stdout)
+    assert world.run("upload", "attendance", str(template), "--dry-run", check=False).returncode == 1
+
+
+async def test_a_hundred_thousand_rows_interrupted_and_resumed(world: World, wire: Wire, tmp_path: Path) -> None:
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", EVENTS)])
+    await wire.settled()
+    assert await asyncio.to_thread(serving.stop) == 0
+    file = tmp_path / "many.csv"
+    with file.open("w") as lines:
+        lines.write("tenant,learner,course,event,minutes\n")
+        lines.writelines(f"acme,l-{number},c-1,e1,60\n" for number in range(MANY))
+    uploading = start(world, file)
+    await asyncio.to_thread(wait_until_some_are_sent, world, uploading)
+    uploading.send_signal(signal.SIGINT)
+    _, errors = uploading.communicate(timeout=30)
+    assert (uploading.returncode, errors) == (130, b"ratchet: stopped; the same command goes on where it stopped\n")
+    resumed = start(world, file)
+    peak_mb = await asyncio.to_thread(peak_memory_mb, resumed)
+    said, errors = resumed.communicate()
+    assert resumed.returncode == 0, errors
+    assert peak_mb < MEMORY_LIMIT_MB
+    report: dict[str, Any] = json.loads(said)
+    assert report["verdicts"] == {"accepted": MANY}
+    assert 0 < report["sent"] < MANY, "only what was not sent before"
+    sent = Counter(message.json["message_id"] for message in await wire.read("attendance-changed"))
+    assert len(sent) == MANY, "none lost"
+    assert sent.total() < MANY + 2000, "at most the batch in hand twice"
+
+
+def start(world: World, file: Path) -> "subprocess.Popen[bytes]":
+    """The upload, beside the test."""
+    command = [RATCHET, "upload", "attendance", str(file), "--json"]
+    return subprocess.Popen(command, env=world.settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def peak_memory_mb(process: "subprocess.Popen[bytes]") -> float:
+    """The most that was resident until the process ends."""
+    peak_kb = 0
+    while process.poll() is None:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        peak_kb = max([peak_kb, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))])
+        time.sleep(0.05)
+    print(f"{MANY:,} rows: {peak_kb / 1024:.0f} MB")
+    return peak_kb / 1024
+
+
+def wait_until_some_are_sent(world: World, uploading: "subprocess.Popen[bytes]") -> None:
+    """Until the first batches are noted."""
+    with MongoClient[dict[str, Any]](world.database.address) as client:
+        while not client[world.name]["uploads"].find_one({"through": {"$gt": 2000}}):
+            assert uploading.poll() is None
+            time.sleep(0.02)
