@@ -15,7 +15,7 @@ from contracts.fields import ID_PATTERN, record_key
 from rules.render import cells
 from rules.tables import SHIPPED, TableError, load
 from rules.tables import Table as DecisionTable
-from service.commands import lag
+from service.commands import lag, reassign
 from service.commands.common import MEND, NO, JsonOption, console, reported, run
 from service.commands.dead_letters import dead_letters_app
 from service.commands.upload import upload_app
@@ -37,6 +37,9 @@ app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(upload_app, name="upload")
 
 app.command("lag", epilog="Example: ratchet lag --watch")(lag.lag)
+app.command(
+    "reassign", epilog="Example: ratchet reassign --tenant acme --course safety-101 --file learners.csv --dry-run"
+)(reassign.reassign)
 
 
 @app.command(epilog="Example: RATCHET_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 ratchet serve")

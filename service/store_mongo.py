@@ -120,6 +120,9 @@ class MongoStore:
                 name="in_progress",
                 partialFilterExpression={"open": True},
             )
+            await self._records.create_index(
+                ["course_key", "_id"], name="completed", partialFilterExpression={"status": "completed"}
+            )
             await self._replays.create_index(["group", "batch"], name="batches")
             await self._courses.create_index(["lane"], name="sweeping", partialFilterExpression={"sweeping": True})
 
@@ -262,6 +265,23 @@ class MongoStore:
         """Everything through this line has been acknowledged."""
         async with _mongo_answers():
             await self._uploads.update_one({"_id": upload_id}, {"$max": {"through": line}})
+
+    async def forget_upload(self, upload_id: str) -> None:
+        """Done, and the same again is something new."""
+        async with _mongo_answers():
+            await self._uploads.delete_one({"_id": upload_id})
+
+    async def completed_before(self, course_key: str, before: Instant, after: str, limit: int) -> list[str]:
+        """Keys, in order and greater than `after`, of the course's records that were completed before the instant."""
+        query = {
+            "course_key": course_key,
+            "status": "completed",
+            "completed_at": {"$lt": before},
+            "_id": {"$gt": after},
+        }
+        async with _mongo_answers():
+            found = await self._records.find(query, {"_id": 1}).sort("_id").limit(limit).to_list(None)
+        return [document["_id"] for document in found]
 
     async def end_upload(self, upload_id: str) -> None:
         """It is through; another one of the same file begins at its first line."""

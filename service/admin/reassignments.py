@@ -1,0 +1,156 @@
+"""Reassigns many learners at once: who loses what is told first; then a message each."""
+
+import hashlib
+import json
+import re
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid5
+
+from contracts.fields import ID_PATTERN, course_key, record_key
+from contracts.outbound import NAMESPACE
+from contracts.topics import REASSIGNED
+from rules.values import Instant
+from service.admin.attendance_file import columns
+from service.admin.impact import Effects, Impact, impact_of
+from service.admin.sending import Sender
+from service.admin.spreadsheet import open_sheet
+from service.errors import FixConfiguration
+from service.ports import Outbound
+from service.settings import Settings
+from service.store_mongo import MongoStore
+
+BATCH = 1000
+Progress = Callable[[int], None]
+
+
+class Selection(NamedTuple):
+    """Whom: learners by name, or those of a file, or those who completed the course before an instant."""
+
+    tenant_id: str
+    course_id: str
+    learners: Sequence[str] = ()
+    file: Path | None = None
+    completed_before: Instant | None = None
+
+    @property
+    def identity(self) -> str:
+        """The same for the same command, so that it can go on where it was interrupted."""
+        of_file = None if self.file is None else open_sheet(self.file).digest
+        said = [self.tenant_id, self.course_id, sorted(self.learners), of_file, self.completed_before]
+        return f"reassign-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}"
+
+
+class Plan:
+    """The messages of a command, each learner once; on disk, so that their number does not matter."""
+
+    def __init__(self, identity: str, selection: Selection, about: dict[str, str], started_at: str, path: str) -> None:
+        self.identity = identity
+        self.started_at = started_at
+        self._selection = selection
+        self._common = {
+            "tenant_id": selection.tenant_id,
+            "course_id": selection.course_id,
+            "changed_at": started_at,
+            **about,
+        }
+        self._database = sqlite3.connect(path)
+        self._database.execute("create table facts (key text primary key, value blob) without rowid")
+
+    def add(self, learner_id: str) -> None:
+        """One more learner."""
+        identity = f"{self.identity}/{self.started_at}/{learner_id}"
+        message = {"message_id": str(uuid5(NAMESPACE, identity)), "learner_id": learner_id, **self._common}
+        key = record_key(self._selection.tenant_id, learner_id, self._selection.course_id)
+        self._database.execute("insert or ignore into facts values (?, ?)", (key, json.dumps(message).encode()))
+
+    def __len__(self) -> int:
+        return int(self._database.execute("select count(*) from facts").fetchone()[0])
+
+    def messages(self) -> Iterator[tuple[str, int, bytes]]:
+        """Record's key, number, message."""
+        rows = self._database.execute("select key, value from facts order by key")
+        return ((key, number, value) for number, (key, value) in enumerate(rows, 1))
+
+    def close(self) -> None:
+        """Forget it."""
+        self._database.close()
+
+
+@contextmanager
+def _planned(identity: str, selection: Selection, about: dict[str, str], started_at: str) -> Iterator[Plan]:
+    with tempfile.NamedTemporaryFile(prefix="ratchet-") as file:
+        plan = Plan(identity, selection, about, started_at, file.name)
+        try:
+            yield plan
+        finally:
+            plan.close()
+
+
+class Reassignment:
+    """A command in two steps: `look` tells what it would do, `send` does it. Made by `prepared`."""
+
+    def __init__(self, store: MongoStore, plan: Plan) -> None:
+        self._store = store
+        self._plan = plan
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    async def look(self, impacts: Path) -> Effects:
+        """What becomes of each record, by the real rules on the records as they stand."""
+        return await impact_of(self._store, REASSIGNED, self._plan.messages(), Impact(impacts))
+
+    async def send(self, settings: Settings, progress: Progress) -> int:
+        """Send all messages. What an interrupted command has sent counts once."""
+        sent = 0
+        await self._store.begin_upload(self._plan.identity, self._plan.started_at)
+        messages = self._plan.messages()
+        async with Sender(settings) as sender:
+            while batch := list(islice(messages, BATCH)):
+                await sender.send([Outbound(REASSIGNED.name, key.encode(), value, ()) for key, _, value in batch])
+                sent += len(batch)
+                progress(len(batch))
+        await self._store.forget_upload(self._plan.identity)
+        return sent
+
+
+@asynccontextmanager
+async def prepared(
+    store: MongoStore, selection: Selection, about: dict[str, str], now: str
+) -> AsyncIterator[Reassignment]:
+    """Choose the learners. Raises FixConfiguration for those that cannot be learners."""
+    identity = selection.identity
+    interrupted = await store.find_upload(identity)
+    started_at = now if interrupted is None else interrupted[0]
+    with _planned(identity, selection, about, started_at) as plan:
+        async for learner_id in _learners(store, selection):
+            plan.add(learner_id)
+        yield Reassignment(store, plan)
+
+
+async def _learners(store: MongoStore, selection: Selection) -> AsyncIterator[str]:
+    for learner_id in selection.learners:
+        yield _checked(learner_id, "--learner")
+    if selection.file is not None:
+        sheet = open_sheet(selection.file)
+        number = columns(sheet.headings, ["learner_id"]).by_field["learner_id"]
+        for row in sheet.rows():
+            yield _checked(row.cells[number] if number < len(row.cells) else "", f"{selection.file}: line {row.line}")
+    if selection.completed_before is not None:
+        course, after = course_key(selection.tenant_id, selection.course_id), ""
+        while keys := await store.completed_before(course, selection.completed_before, after, BATCH):
+            for key in keys:
+                yield key.split("/")[1]
+            after = keys[-1]
+
+
+def _checked(learner_id: str, where: str) -> str:
+    if not re.fullmatch(ID_PATTERN, learner_id):
+        raise FixConfiguration(f"{where}: {learner_id[:140]!r} is no learner's id; ids match {ID_PATTERN}")
+    return learner_id

@@ -1,0 +1,121 @@
+"""`ratchet reassign`."""
+
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+from contracts.fields import ID_PATTERN, parse_timestamp
+from service.commands.common import INTERRUPTED, MEND, JsonOption, console, progress, reported, run
+from service.commands.upload import effects_table
+from service.errors import FixConfiguration
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.admin.impact import Effects
+    from service.admin.reassignments import Reassignment, Selection
+
+LOSES = "loses the course"
+
+
+def reassign(
+    tenant: Annotated[str, typer.Option(help="tenant_id")],
+    course: Annotated[str, typer.Option(help="course_id")],
+    learner: Annotated[list[str] | None, typer.Option(help="A learner_id; may be given again.")] = None,
+    file: Annotated[Path | None, typer.Option(help="CSV or XLSX with the heading Learner.")] = None,
+    completed_before: Annotated[
+        str | None, typer.Option(help="All who completed the course before this time (RFC 3339, with an offset).")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Kept in each record's story.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who did it; kept in each record's story.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing; show what it would do.")] = False,
+    most: Annotated[int, typer.Option("--max", min=0, help="Completions that may be removed without asking.")] = 1000,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Have learners do a course again: a new attempt starts, and completion and certificate are removed.
+
+    First it tells what becomes of the records; more than --max completions are removed only with --yes, or when you
+    confirm it. COURSE.reassign.csv tells what becomes of each record. After Ctrl-C the same command goes on.
+    """
+    impacts = Path(f"{course}.reassign.csv")
+
+    async def work(settings: Settings) -> "tuple[Effects, int]":
+        from service.admin.reassignments import prepared
+        from service.app import checked_store
+        from service.store_mongo import MongoStore
+
+        selection = _selection(tenant, course, learner or [], file, completed_before)
+        about = {name: value for name, value in (("reason", reason), ("reassigned_by", by)) if value}
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        store = await checked_store(settings, MongoStore.prepare)
+        try:
+            async with prepared(store, selection, about, now) as reassignment:
+                effects = await reassignment.look(impacts)
+                if dry_run:
+                    return effects, 0
+                _confirm(effects, most, yes)
+                return effects, await _send(settings, reassignment)
+        finally:
+            await store.close()
+
+    try:
+        effects, sent = run(work)
+    except KeyboardInterrupt:
+        typer.echo("ratchet: stopped; the same command goes on where it stopped", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except OSError as error:
+        typer.echo(f"ratchet: {error.filename or impacts}: cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(MEND) from None
+    if as_json:
+        typer.echo(json.dumps({"records": effects.records, "effects": effects.counts, "sent": sent}))
+        return
+    console().print(effects_table(effects))
+    told = "Nothing was sent." if dry_run else f"{sent:,} learners were reassigned."
+    typer.echo(f"{told} What becomes of each record: {impacts}")
+
+
+async def _send(settings: Settings, reassignment: "Reassignment") -> int:
+    with progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()) as bar:
+        task = bar.add_task("learners", total=len(reassignment))
+        return await reassignment.send(settings, lambda count: bar.advance(task, count))
+
+
+def _confirm(effects: "Effects", most: int, yes: bool) -> None:
+    """Raises FixConfiguration where too much would be removed and nobody says yes."""
+    removed = effects.counts.get(LOSES, 0)
+    if removed <= most or yes:
+        return
+    says = (
+        f"{removed:,} completions and {effects.counts.get('loses the certificate', 0):,} certificates would be removed"
+    )
+    if not sys.stdin.isatty():
+        raise FixConfiguration(f"{says}, more than --max {most}; give --yes if that is right")
+    console().print(effects_table(effects))
+    if not typer.confirm(f"{says}. Go on?"):
+        raise FixConfiguration("nothing was sent")
+
+
+def _selection(
+    tenant: str, course: str, learners: list[str], file: Path | None, completed_before: str | None
+) -> "Selection":
+    with reported():
+        from service.admin.reassignments import Selection
+    for name, value in (("--tenant", tenant), ("--course", course)):
+        if not re.fullmatch(ID_PATTERN, value):
+            raise FixConfiguration(f"{name}: {value!r} is not an id; ids match {ID_PATTERN}")
+    if bool(learners) + (file is not None) + (completed_before is not None) != 1:
+        raise FixConfiguration("say whom: --learner, or --file, or --completed-before")
+    before = None
+    if completed_before is not None:
+        try:
+            before = parse_timestamp(completed_before)
+        except ValueError as error:
+            raise FixConfiguration(f"--completed-before: {error}") from None
+    assert before is None or isinstance(before, int), "a text parses to an instant"
+    return Selection(tenant, course, learners, file, before)

@@ -1,0 +1,126 @@
+"""`ratchet reassign`: a look before the leap, a bound, each learner once."""
+
+import asyncio
+import csv
+import json
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+
+from tests.admin.test_upload import everything_sent
+from tests.service.test_commands import ATTENDED, DEFINITION
+from tests.stack.service import RATCHET, World
+from tests.stack.wire import Wire
+
+ABOUT = ("--tenant", "acme", "--course", "c-1")
+
+
+def reassign(world: World, folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    """In a folder of its own, because it writes a file."""
+    command = [RATCHET, "reassign", *ABOUT, *options]
+    return subprocess.run(
+        command, env=world.settings, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+async def test_a_look_a_bound_and_the_leap(world: World, wire: Wire, tmp_path: Path) -> None:
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", DEFINITION)])
+    for day, learners in ((2, (1, 2, 3)), (9, (4,))):
+        for number in learners:
+            attended = {**ATTENDED, "learner_id": f"l-{number}", "message_id": f"m{number}"}
+            await wire.send([("attendance-changed", {**attended, "changed_at": f"2026-01-0{day}T09:00:00Z"})])
+    await wire.settled()
+
+    looked = reassign(world, tmp_path, "--completed-before", "2026-01-05T00:00:00Z", "--dry-run", "--json")
+    assert json.loads(looked.stdout) == {
+        "records": 3,
+        "effects": {"loses the step": 3, "loses the course": 3, "loses the certificate": 3},
+        "sent": 0,
+    }
+    shown = reassign(world, tmp_path, "--learner", "l-4", "--dry-run").stdout
+    assert "acme/l-4/c-1" in shown and "Nothing was sent." in shown
+    assert await wire.read("reassigned") == []
+    refused = reassign(world, tmp_path, "--completed-before", "2026-01-05T00:00:00Z", "--max", "2")
+    assert refused.returncode == 2
+    assert "3 completions and 3 certificates would be removed, more than --max 2" in refused.stderr
+    assert await wire.read("reassigned") == []
+
+    done = reassign(
+        world, tmp_path, "--completed-before", "2026-01-05T00:00:00Z", "--max", "2", "--yes", "--reason", "new law"
+    )
+    assert done.returncode == 0 and "3 learners were reassigned." in done.stdout, done.stderr
+    rows = list(csv.DictReader((tmp_path / "c-1.reassign.csv").read_text("utf-8-sig").splitlines()))
+    assert {row["effects"] for row in rows} == {"loses the step; loses the course; loses the certificate"}
+    await everything_reassigned(wire)
+    changes = [message.json for message in await wire.read("course-completion-changed")]
+    assert sorted(change["learner_id"] for change in changes if change["status"] == "incomplete") == [
+        "l-1",
+        "l-2",
+        "l-3",
+    ]
+    assert "new law" in world.run("explain", "acme", "l-1", "c-1").stdout
+    nobody = reassign(world, tmp_path, "--completed-before", "2026-01-05T00:00:00Z")
+    assert "0 learners were reassigned." in nobody.stdout
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+async def everything_reassigned(wire: Wire) -> None:
+    """Until what the command has sent is dealt with."""
+    for message in await wire.read("reassigned"):
+        wire.expect(message)
+    await everything_sent(wire)
+
+
+async def test_an_interrupted_command_goes_on_and_a_finished_one_begins_anew(
+    world: World, wire: Wire, tmp_path: Path
+) -> None:
+    file = tmp_path / "learners.csv"
+    file.write_text("Name,User ID\nAnna,l-1\nBen,l-2\nAnna again,l-1\n")
+
+    def sent_ids() -> set[str]:
+        assert reassign(world, tmp_path, "--file", str(file)).returncode == 0
+        return {document["_id"] for document in uploads.find()}
+
+    with MongoClient[dict[str, Any]](world.database.address) as client:
+        uploads = client[world.name]["uploads"]
+        assert sent_ids() == set(), "nothing is left of a finished command"
+        first = {message.json["message_id"]: message.json for message in await wire.read("reassigned")}
+        assert sorted(message["learner_id"] for message in first.values()) == ["l-1", "l-2"]
+        await asyncio.sleep(1.1)
+        started_at = next(iter(first.values()))["changed_at"]
+        uploads.insert_one({"_id": interrupted_identity(file), "started_at": started_at, "through": 0})
+        assert sent_ids() == set()
+        assert Counter(await ids(wire)) == dict.fromkeys(first, 2), "the same messages: each counts once"
+        sent_ids()
+        assert len(set(await ids(wire))) == 4, "a finished command given again means it again"
+
+
+async def ids(wire: Wire) -> list[str]:
+    """Of all reassignments."""
+    return [message.json["message_id"] for message in await wire.read("reassigned")]
+
+
+def interrupted_identity(file: Path) -> str:
+    """Under which the command is remembered."""
+    from service.admin.reassignments import Selection
+
+    return Selection("acme", "c-1", file=file).identity
+
+
+def test_what_is_asked_wrongly_is_said(world: World, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("learner\nl-1\nl 2\n")
+    for options, says in (
+        ((), "say whom"),
+        (("--learner", "l-1", "--completed-before", "2026-01-01T00:00:00Z"), "say whom"),
+        (("--learner", "l 1"), "--learner: 'l 1' is no learner's id"),
+        (("--file", str(bad)), "line 3: 'l 2' is no learner's id"),
+        (("--file", str(tmp_path / "none.csv")), "No such file"),
+        (("--completed-before", "yesterday"), "--completed-before"),
+    ):
+        ran = reassign(world, tmp_path, *options)
+        assert (ran.returncode, says in ran.stderr, "Traceback" in ran.stderr) == (2, True, False), ran.stderr
