@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from contracts.fields import split_key
 from contracts.topics import ATTENDANCE_CHANGED
 from rules.values import CourseDefinition
 from service.admin.attendance_file import VALUES, Columns, Invalid, Said, columns, understand
@@ -24,6 +23,9 @@ from service.translate import HeardFact, course_timeline
 
 Verdict = Literal["accepted", "repeated", "invalid", "unknown course", "unknown event"]
 BATCH = 1000
+ABOUT = ("tenant_id", "learner_id", "course_id", "event_id", "session_id")
+CELL_WRITTEN = 128
+"""Characters: no id is longer."""
 Progress = Callable[[int], None]
 """Is told how many rows are through."""
 
@@ -117,7 +119,7 @@ async def upload(
     verdicts: Counter[str] = Counter()
     sent = 0
     async with Sender(settings) as sender:
-        with _seen() as seen, _results(results) as write:
+        with _seen() as seen, _results(results, file.columns) as write:
             for batch in _batches(file.sheet.rows()):
                 judged = await _judge(store, file, batch, started_at, seen)
                 verdicts.update(one.verdict for one in judged)
@@ -138,7 +140,7 @@ async def preview(
     known = await store.find_upload(file.upload_id)
     started_at = now if known is None else known[0]
     verdicts: Counter[str] = Counter()
-    with _seen() as seen, _results(results) as write:
+    with _seen() as seen, _results(results, file.columns) as write:
         for batch in _batches(file.sheet.rows()):
             judged = await _judge(store, file, batch, started_at, seen)
             verdicts.update(one.verdict for one in judged)
@@ -198,18 +200,21 @@ def _event_problem(heard: HeardFact, course: CourseDefinition) -> str | None:
 
 
 @contextmanager
-def _results(path: Path) -> Iterator[Callable[[Iterable[Judged]], None]]:
-    """One line per row: its number, its verdict, why, and whom and what it is about."""
+def _results(path: Path, columns: Columns) -> Iterator[Callable[[Iterable[Judged]], None]]:
+    """One line per row: its number, its verdict, why, and whom and what it is about, as far as the file says."""
+    about = [columns.by_field.get(field) for field in ABOUT]
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["line", "verdict", "why", "tenant", "learner", "course", "event", "session"])
 
         def write(judged: Iterable[Judged]) -> None:
             for one in judged:
-                about: tuple[Any, ...] = ()
-                if one.said is not None:
-                    fact = one.said.heard.fact
-                    about = (*split_key(one.said.heard.key), fact.step_id, fact.session_id or "")
-                writer.writerow([one.row.line, one.verdict, one.why, *about])
+                writer.writerow([one.row.line, one.verdict, one.why, *(_cell(one.row, number) for number in about)])
 
         yield write
+
+
+def _cell(row: Row, number: int | None) -> str:
+    """Never anything that a spreadsheet program would take for a formula."""
+    cell = row.cells[number][:CELL_WRITTEN] if number is not None and number < len(row.cells) else ""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
