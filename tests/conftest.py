@@ -1,15 +1,27 @@
 """Servers for all tests, started once, and a line at the end that says which they were."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.stack import choose, kafka, mongodb
-from tests.stack.servers import Server
+from tests.stack.servers import Server, stop_all
 from tests.stack.service import World
 from tests.stack.wire import Wire
+
+
+def pytest_configure() -> None:
+    """Whoever ends the tests early leaves no server behind."""
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, _: object) -> None:
+    stop_all()
+    os._exit(128 + number)
+
 
 REAL_KAFKA = "RATCHET_TEST_REAL_KAFKA"
 USED: list[str] = []
