@@ -10,7 +10,7 @@ help:
 	@echo 'make run           servers, the service and the scenarios A, B, C, live; Ctrl-C stops (ONCE=1: ends by itself)'
 	@echo 'make test          lint, types, unit and integration tests'
 	@echo 'make simulate      the lanes under random faults, in memory; SEEDS=n (default 10000)'
-	@echo 'make faults        every fault on real servers, 100,000 messages each: about an hour; writes tests/faults/RESULTS.md'
+	@echo 'make faults        every fault on real servers, 100,000 messages each: about 40 minutes; writes tests/faults/RESULTS.md'
 	@echo 'make bench         how many facts the rules decide in a second'
 	@echo 'make install       .venv with the command ratchet'
 	@echo 'make docs          writes the generated parts: README tables, JSON Schemas, AsyncAPI'

@@ -17,6 +17,7 @@ from rules.tables import SHIPPED, TableError, load
 from rules.tables import Table as DecisionTable
 from service.commands import lag, reassign
 from service.commands.common import MEND, NO, JsonOption, console, reported, run
+from service.commands.courses import courses_app
 from service.commands.dead_letters import dead_letters_app
 from service.commands.upload import upload_app
 from service.errors import FixConfiguration
@@ -35,6 +36,7 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(rules_app, name="rules")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(upload_app, name="upload")
+app.add_typer(courses_app, name="courses")
 
 app.command("lag", epilog="Example: ratchet lag --watch")(lag.lag)
 app.command(

@@ -195,6 +195,13 @@ class MongoStore:
                 return False
             return True
 
+    async def all_courses(self, tenant_id: str) -> AsyncIterator[StoredCourse]:
+        """Every course of a tenant, or of all where it is empty, by key."""
+        query = {} if not tenant_id else {"_id": {"$gte": f"{tenant_id}/", "$lt": f"{tenant_id}0"}}  # 0 follows /
+        async with _mongo_answers():
+            async for document in self._courses.find(query).sort("_id"):
+                yield _stored_course(document)
+
     async def newest_versions(self, keys: Iterable[str]) -> dict[str, tuple[int, Instant]]:
         async with _mongo_answers():
             found = await self._courses.find({"_id": {"$in": list(keys)}}, {"newest": 1}).to_list(None)
