@@ -4,18 +4,13 @@
 announced. A completion once decided is carried in the record's standing, so counting again never takes it away.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
-
-from msgspec.structs import replace
-
-from rules.fold import count, redefine, start_again
+from rules.fold import count
+from rules.recount import HistoryNeeded, count_again
 from rules.tables import SHIPPED, Tables
 from rules.values import (
     Certificate,
     Change,
     CourseChange,
-    CourseDefinition,
     Decision,
     Fact,
     Instant,
@@ -26,9 +21,6 @@ from rules.values import (
     Timeline,
     order,
 )
-
-KEPT_DECISIONS = 64
-"""The newest decisions stay with the record, so that it stays small."""
 
 Decided = tuple[Record, tuple[Change, ...]]
 """The record after deciding, and what to announce. The same record object means: nothing happened."""
@@ -41,7 +33,7 @@ class MessageIdReused(Exception):
 
 
 def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, tables: Tables = SHIPPED) -> Decided:
-    """Fold one fact into a record. A duplicate changes nothing. Raises MessageIdReused."""
+    """Fold one fact into a record. A duplicate changes nothing. Raises MessageIdReused, HistoryNeeded."""
     known = record.facts.get(fact.message_id)
     if known is not None:
         if known != fact:
@@ -70,7 +62,20 @@ def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, 
         after, course_rule = count(before, fact, timeline[-1], attempt, tables)
     elif counts == "count_again":
         version = timeline[-1].version
-        counted = _count_again(Record(attempt, before, facts, latest, reassigned, overridden), timeline, tables)
+        counting = Record(
+            attempt,
+            before,
+            facts,
+            latest,
+            reassigned,
+            overridden,
+            record.definition_version,
+            0,
+            (),
+            0,
+            record.checkpoint,
+        )
+        counted = count_again(counting, timeline, tables)
         between, after, overridden = counted.between, counted.after, counted.overridden
         course_rule = counted.spoken.get(fact.message_id)
     elif arrival.rule_id == "fact-is-overridden":
@@ -78,6 +83,7 @@ def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, 
     changes = _changes(before, between, after, record.sequence, attempt, decided_at)
     step_id = fact.step_id
     decision = Decision(
+        record.decided + 1,
         fact.message_id,
         fact.changed_at,
         decided_at,
@@ -91,24 +97,36 @@ def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, 
         course_rule,
         changes,
     )
-    decisions = (*record.decisions[1 - KEPT_DECISIONS :], decision)
-    sequence = record.sequence + len(changes)
-    return (
-        Record(attempt, after, facts, latest, reassigned, overridden, version, sequence, decisions),
-        changes,
+    decided = Record(
+        attempt,
+        after,
+        facts,
+        latest,
+        reassigned,
+        overridden,
+        version,
+        record.sequence + len(changes),
+        (*record.decisions, decision),
+        record.decided + 1,
+        record.checkpoint,
     )
+    return decided, changes
 
 
 def redecide(record: Record, timeline: Timeline, decided_at: Instant, tables: Tables = SHIPPED) -> Decided:
-    """Decide a record again under the newest definition. One that it knows already changes nothing."""
-    if not timeline or record.definition_version >= timeline[-1].version or not record.facts:
+    """Decide a record again under the newest definition. One that it knows already changes nothing.
+
+    Raises HistoryNeeded.
+    """
+    if not timeline or record.definition_version >= timeline[-1].version or record.latest is None:
         return record, NOTHING
     arrival = tables.arrival.lookup["new_definition",]
     before, newest = record.standing, timeline[-1]
-    counted = _count_again(record, timeline, tables)
+    counted = count_again(record, timeline, tables)
     after = counted.after
     changes = _changes(before, counted.between, after, record.sequence, record.attempt, decided_at)
     decision = Decision(
+        record.decided + 1,
         newest.message_id,
         newest.effective_at,
         decided_at,
@@ -131,7 +149,9 @@ def redecide(record: Record, timeline: Timeline, decided_at: Instant, tables: Ta
         counted.overridden,
         newest.version,
         record.sequence + len(changes),
-        (*record.decisions[1 - KEPT_DECISIONS :], decision),
+        (*record.decisions, decision),
+        record.decided + 1,
+        record.checkpoint,
     )
     return decided, changes
 
@@ -142,12 +162,14 @@ def _arrival(record: Record, fact: Fact, place: Order, timeline: Timeline) -> st
     late = record.latest is not None and place < record.latest
     if late and _is_overridden(record, fact, place):
         return "overridden"
+    if record.checkpoint is not None and place < record.checkpoint.place:
+        raise HistoryNeeded
     if not timeline:
         return "before_definition"
     newest = timeline[-1]
     if late or (len(timeline) > 1 and fact.changed_at < newest.effective_at):
         return "late"
-    known = not record.facts or record.definition_version == newest.version
+    known = record.latest is None or record.definition_version == newest.version
     return "newest" if known else "new_definition"
 
 
@@ -162,79 +184,6 @@ def _is_overridden(record: Record, fact: Fact, place: Order) -> bool:
         known.step_id == fact.step_id and known.session_id in (None, fact.session_id) and order(known) > place
         for known in record.facts.values()
     )
-
-
-class _Counted(NamedTuple):
-    """A standing counted again, from the reassignment that started the attempt (`between`, None in a first one)."""
-
-    between: Standing | None
-    after: Standing
-    spoken: Mapping[str, str]
-    """The course row that spoke on each message."""
-    overridden: frozenset[str]
-
-
-def _count_again(record: Record, timeline: Timeline, tables: Tables) -> _Counted:
-    """Count the current attempt's facts and definitions again, in order of time, each under the definition of its time.
-
-    The course completion and the certificate are carried along: they were announced. A step stays as it was while it
-    cannot be decided, and then what it was depends on facts that a later one had overridden: those count after all.
-    """
-    counted = _count_all(record, timeline, tables)
-    undecided = {step_id for step_id, step in counted.after.steps.items() if step.unresolved}
-    restored = {message_id for message_id in record.overridden if record.facts[message_id].step_id in undecided}
-    if restored:
-        counted = _count_all(replace(record, overridden=record.overridden - restored), timeline, tables)
-    return counted
-
-
-def _count_all(record: Record, timeline: Timeline, tables: Tables) -> _Counted:
-    before, start, attempt = record.standing, record.reassigned, record.attempt
-    standing = Standing({}, before.course, before.certificate)
-    definition, between = timeline[0], None
-    spoken: dict[str, str] = {}
-    if start is not None:
-        definition = [timeline[0], *(later for later in timeline[1:] if _begins(later) < start)][-1]
-        between, spoken[start[1]] = start_again(before, record.facts[start[1]], definition, attempt, tables)
-        standing = between
-    following = [later for later in timeline[1:] if later.version > definition.version]
-    for item in _in_order_of_time(record, following, start):
-        if isinstance(item, CourseDefinition):
-            definition = item
-            standing, spoken[item.message_id] = redefine(standing, definition, attempt, tables)
-        else:
-            standing, spoken[item.message_id] = count(standing, item, definition, attempt, tables)
-    return _Counted(between, _known_kinds(before, standing), spoken, record.overridden)
-
-
-def _known_kinds(before: Standing, after: Standing) -> Standing:
-    """A step announced before stays one, though no definition of its facts' times has it."""
-    lost = {
-        step_id: replace(step, kind=before.steps[step_id].kind)
-        for step_id, step in after.steps.items()
-        if step.kind is None and step_id in before.steps
-    }
-    return replace(after, steps={**after.steps, **lost}) if lost else after
-
-
-def _begins(definition: CourseDefinition) -> Order:
-    """A definition comes before the facts of the same instant: it is in force from there on."""
-    return definition.effective_at, ""
-
-
-def _in_order_of_time(
-    record: Record, definitions: list[CourseDefinition], start: Order | None
-) -> Iterator[Fact | CourseDefinition]:
-    number = 0
-    for fact in record.facts.values():
-        place = order(fact)
-        if (start is not None and place <= start) or fact.message_id in record.overridden:
-            continue
-        while number < len(definitions) and _begins(definitions[number]) < place:
-            yield definitions[number]
-            number += 1
-        yield fact
-    yield from definitions[number:]
 
 
 def _changes(

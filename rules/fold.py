@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from rules.requirement import UNDECIDABLE, measure
 from rules.tables import Tables
-from rules.values import Cause, Certificate, Course, CourseDefinition, Fact, Standing, Step, Value
+from rules.values import Cause, Certificate, Course, CourseDefinition, Fact, Order, Standing, Step, Value, order
 
 NO_SESSIONS: Mapping[str, Value] = {}
 Moved = tuple[Standing, str]
@@ -19,7 +19,7 @@ Moved = tuple[Standing, str]
 def count(standing: Standing, fact: Fact, definition: CourseDefinition, attempt: int, tables: Tables) -> Moved:
     """Fold one fact onto the standing."""
     if fact.kind == "reassigned":
-        return start_again(standing, fact, definition, attempt, tables)
+        return start_again(standing, order(fact), definition, attempt, tables)
     if fact.kind == "equivalency":
         cause = Cause(fact.message_id, fact.changed_at, "")
         return _decide_course(standing, standing.steps, "equivalency", cause, definition, attempt, tables)
@@ -39,10 +39,11 @@ def count(standing: Standing, fact: Fact, definition: CourseDefinition, attempt:
     return _decide_course(standing, steps, "step", step.cause, definition, attempt, tables)
 
 
-def start_again(standing: Standing, fact: Fact, definition: CourseDefinition, attempt: int, tables: Tables) -> Moved:
+def start_again(standing: Standing, start: Order, definition: CourseDefinition, attempt: int, tables: Tables) -> Moved:
     """Fold a reassignment: every step back to 0 %; the course too, unless it was completed after it (Disorder)."""
     row = tables.step.lookup["reassigned", "not_met", "complete"]
-    cause = Cause(fact.message_id, fact.changed_at, row.rule_id)
+    changed_at, message_id = start
+    cause = Cause(message_id, changed_at, row.rule_id)
     steps = {
         step_id: Step(step_id, step.kind, 0, False, False, None, NO_SESSIONS, cause)
         for step_id, step in standing.steps.items()
@@ -50,10 +51,20 @@ def start_again(standing: Standing, fact: Fact, definition: CourseDefinition, at
     }
     decided = standing.course.cause
     outlived = standing.course.completed_via is not None and (
-        decided is not None and (decided.changed_at, decided.message_id) > (fact.changed_at, fact.message_id)
+        decided is not None and (decided.changed_at, decided.message_id) > start
     )
     trigger = "reassigned_before_completion" if outlived else "reassigned"
     return _decide_course(standing, steps, trigger, cause, definition, attempt, tables)
+
+
+def consult(
+    standing: Standing, steps: Mapping[str, Step], definition: CourseDefinition, attempt: int, tables: Tables
+) -> Standing:
+    """Put steps in place that were counted before: what a completed course says of its evidence follows from them."""
+    if standing.course.completed_via is None:
+        return Standing(steps, standing.course, standing.certificate)
+    nobody = Cause("", 0, "")
+    return _decide_course(standing, steps, "step", nobody, definition, attempt, tables)[0]
 
 
 def redefine(standing: Standing, definition: CourseDefinition, attempt: int, tables: Tables) -> Moved:

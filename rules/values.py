@@ -174,6 +174,8 @@ class Change(Struct, frozen=True, gc=False, array_like=True):
 class Decision(Struct, frozen=True, gc=False, array_like=True):
     """Why a change, or no change, followed from a fact or a definition."""
 
+    number: int
+    """Which of the record's decisions it is, from 1 on."""
     message_id: str
     changed_at: Instant
     decided_at: Instant
@@ -191,8 +193,18 @@ class Decision(Struct, frozen=True, gc=False, array_like=True):
     changes: tuple[Change, ...]
 
 
+class Checkpoint(Struct, frozen=True, gc=False, array_like=True):
+    """What the steps of the current attempt had come to once every fact up to `place` was counted."""
+
+    place: Order
+    steps: Mapping[str, Step]
+
+
 class Record(Struct, frozen=True, gc=False):
-    """One learner's standing in one course, with the facts and decisions behind it."""
+    """One learner's standing in one course, with the facts and decisions behind it.
+
+    Old facts may have moved away (rules.window): every one after the checkpoint is here.
+    """
 
     attempt: int = 1
     standing: Standing = Standing()
@@ -208,6 +220,10 @@ class Record(Struct, frozen=True, gc=False):
     """Version of the definition under which it was last decided; 0 before the first."""
     sequence: int = 0
     decisions: tuple[Decision, ...] = ()
+    decided: int = 0
+    """Count of decisions ever made."""
+    checkpoint: Checkpoint | None = None
+    """None: all facts are here."""
 
     @property
     def in_progress(self) -> bool:

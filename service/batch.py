@@ -15,6 +15,7 @@ from contracts.fields import format_timestamp
 from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Instant, Record, Timeline
+from rules.window import Past, recall, shorten
 from service.ports import (
     Offsets,
     Outbound,
@@ -46,6 +47,24 @@ class Work(NamedTuple):
     def course_keys(self) -> set[str]:
         """Every course that the batch is about."""
         return {heard[0][1].course_key for heard in self.records.values()} | set(self.definitions)
+
+
+class History(NamedTuple):
+    """Facts that have moved out of a record, by message id: all of them (`whole`), or those that were asked for."""
+
+    past: Mapping[str, Past]
+    whole: bool
+
+
+NOT_ASKED = History({}, whole=False)
+
+
+class Decided(NamedTuple):
+    """A record once a batch has been folded into it, and the facts that move out of it with that write."""
+
+    stored: StoredRecord
+    letters: Sequence[Letter]
+    moving: Sequence[Past]
 
 
 class Clock(NamedTuple):
@@ -80,21 +99,28 @@ def decide_record(
     timeline: Timeline,
     clock: Clock,
     committed: Offsets,
-) -> tuple[StoredRecord, list[Letter]]:
+    history: History = NOT_ASKED,
+    facts_in_record: int | None = None,
+) -> Decided:
     """Fold what was heard into a record. The same stored record comes back where nothing has changed.
 
     Changes are kept with the position of their message; those below the committed offsets are out and are dropped.
+    Facts beyond the newest `facts_in_record` move away. Raises HistoryNeeded when those that have moved away count
+    here, and `history` is not the whole of them.
     """
-    record = stored.record
+    before = recall(stored.record, history.past) if history.whole else stored.record
+    record = before
     added: list[Pending] = []
     letters: list[Letter] = []
     for received, item in heard:
         if isinstance(item, HeardRequest):
             record, changes = redecide(record, timeline, clock.now)
         else:
-            problem = _problem(record, item, clock)
+            problem = _problem(record, item, history, clock)
             if problem is not None:
                 letters.append((received, problem))
+                continue
+            if item.fact.message_id in history.past:
                 continue
             try:
                 record, changes = decide(record, item.fact, timeline, clock.now)
@@ -104,14 +130,20 @@ def decide_record(
         for change in changes:
             going = stored_change(stored.key, change, item.traceparent)
             added.append(Pending(received.topic, received.partition, received.offset, going))
-    if record is stored.record:
-        return stored, letters
+    if record is before:
+        return Decided(stored, letters, ())
+    moving: Sequence[Past] = ()
+    if facts_in_record is not None:
+        record, moving = shorten(record, stored.record, history.past, facts_in_record, timeline)
     kept = tuple(pending for pending in stored.pending if pending.offset >= committed.get(pending.topic, 0))
-    return StoredRecord(stored.key, stored.rev, record, (*kept, *added)), letters
+    return Decided(StoredRecord(stored.key, stored.rev, record, (*kept, *added)), letters, moving)
 
 
-def _problem(record: Record, item: HeardFact, clock: Clock) -> Unusable | None:
+def _problem(record: Record, item: HeardFact, history: History, clock: Clock) -> Unusable | None:
     """A fact already known is never from the future: another clock has let it pass."""
+    known = history.past.get(item.fact.message_id)
+    if known is not None:
+        return None if known.fact == item.fact else _reused(item.fact.message_id)
     if item.fact.changed_at <= clock.future or item.fact.message_id in record.facts:
         return None
     return _from_the_future(item.fact.changed_at, clock)

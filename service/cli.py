@@ -109,6 +109,7 @@ def explain(
     """Print a record's timeline: each fact, what it decided, by which rule, why, and what was announced."""
     with reported():
         from service.app import checked_store
+        from service.deciding import whole_records
         from service.store_mongo import MongoStore
         from service.story import story_json, story_table
 
@@ -121,7 +122,7 @@ def explain(
     async def load_record(settings: Settings) -> Any:
         store = await checked_store(settings, MongoStore.check)
         try:
-            return (await store.load_records([key])).get(key)
+            return (await whole_records(store, [key])).get(key)
         finally:
             await store.close()
 

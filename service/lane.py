@@ -19,32 +19,32 @@ stored while the last one's transaction commits; transactions stay in order and 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from contracts.fields import course_key_of
-from rules.values import Record
 from service import metrics
 from service.batch import (
     Clock,
+    Decided,
     Letter,
     Work,
     accept_definitions,
     dead_letter,
-    decide_record,
     going_out,
     rerouted,
     sort_out,
 )
+from service.deciding import decide_records
 from service.errors import FixConfiguration, LaneLost, WaitAndRetry
 from service.failpoint import expects, reach
 from service.flood import Flood
 from service.inbox import Batch, Inbox, Limits
-from service.ports import Lease, Log, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
+from service.ports import Lease, Log, Moved, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
 from service.sweep import Sweep, requests_behind
-from service.translate import Item, course_timeline, translate
+from service.translate import Item, translate
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ class Lane:
         limits: Limits,
         flood: Flood,
         future_tolerance_seconds: int,
+        facts_in_record: int,
         prefix: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -91,6 +92,7 @@ class Lane:
         self._limits = limits
         self._flood = flood
         self._future_tolerance = future_tolerance_seconds * MICROSECONDS
+        self._facts_in_record = facts_in_record
         self._prefix = prefix
         self._clock = clock
         self._wake = asyncio.Event()
@@ -338,26 +340,28 @@ class Lane:
         records, courses = dict(stored), dict(courses)
         while True:
             courses |= await self._store.load_courses(_outdated(records, courses))
-            decided: dict[str, StoredRecord] = {}
-            letters: list[Letter] = []
             with metrics.STAGE_SECONDS.labels("decide").time():
-                clock = self._now()
-                for key, heard in work.records.items():
-                    record = records.get(key) or StoredRecord(key, 0, Record())
-                    timeline = course_timeline(courses.get(heard[0][1].course_key))
-                    decided[key], rejected = decide_record(record, heard, timeline, clock, self._committed)
-                    letters += rejected
-            changed = [
-                record for key, record in decided.items() if record is not records.get(key) and record.record.facts
-            ]
+                decided = await decide_records(
+                    self._store, work.records, records, courses, self._now(), self._committed, self._facts_in_record
+                )
+            changed = {
+                key: one
+                for key, one in decided.items()
+                if one.stored is not records.get(key) and one.stored.record.latest is not None
+            }
             with metrics.STAGE_SECONDS.labels("store").time():
-                if not changed or await self._save(changed):
-                    return decided, letters
+                if not changed or await self._save(list(changed.values())):
+                    letters = [letter for one in decided.values() for letter in one.letters]
+                    return {key: one.stored for key, one in decided.items()}, letters
             metrics.STORE_MISSES.inc()
             records = await self._store.load_records(work.records)
 
-    async def _save(self, records: Sequence[StoredRecord]) -> bool:
-        """All at once, unless a test wants the process to die in the middle."""
+    async def _save(self, decided: Collection[Decided]) -> bool:
+        """What moves out of the records first, then the records: all at once, unless a test wants a death between."""
+        records = [one.stored for one in decided]
+        moving = [Moved(one.stored.key, one.stored.rev, past) for one in decided for past in one.moving]
+        if moving:
+            await self._store.save_history(moving)
         if not expects("mid_store"):
             return await self._store.save_records(records)
         half = len(records) // 2

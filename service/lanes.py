@@ -83,6 +83,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             settings.limits,
             self.flood,
             settings.future_tolerance_seconds,
+            settings.facts_in_record,
             self._prefix,
             self._clock,
         )

@@ -4,13 +4,14 @@ Topics are named by the catalogue, without the configured prefix. An offset map 
 offset of the next message; `start <= offset < end` are a batch's messages.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from contracts.headers import Headers
 from rules.values import Instant, Record
+from rules.window import Past
 
 Offsets = Mapping[str, int]
 
@@ -70,6 +71,14 @@ class StoredRecord(Struct, frozen=True, gc=False):
     pending: tuple[Pending, ...] = ()
 
 
+class Moved(Struct, frozen=True, gc=False):
+    """A fact that moves out of the record with this key, as it stands in the record's stored revision."""
+
+    key: str
+    rev: int
+    past: Past
+
+
 class StoredDefinition(Struct, frozen=True, gc=False, array_like=True):
     """One version of a course as it was sent; `content` is its JSON without message_id and changed_at."""
 
@@ -117,6 +126,12 @@ class Store(Protocol):
 
     async def save_records(self, records: Sequence[StoredRecord]) -> bool:
         """Compare-and-set each on its revision, then raise it. False: at least one missed, the others are stored."""
+
+    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, dict[str, Past]]:
+        """What has moved out of these records, by key and message id: the facts asked for, or with None all of them."""
+
+    async def save_history(self, moving: Sequence[Moved]) -> None:
+        """Keep what moves away, before the records that do without it are saved. A newer revision's word stays."""
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         """Those that exist, by key."""

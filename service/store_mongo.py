@@ -1,26 +1,28 @@
 """The store on MongoDB, and the one file that imports Motor.
 
-Collections: `records` (one document per record, written by compare-and-set on `rev`), `courses`, `lanes`, `replays` (of
-dead letters), `uploads`. Writes are `w: majority, j: true`, reads have read concern majority.
+Collections: `records` (one document per record, written by compare-and-set on `rev`), `record_history` (one per fact
+that has moved out of its record), `courses`, `lanes`, `replays` (of dead letters), `uploads`. Writes are `w: majority,
+j: true`, reads have read concern majority.
 """
 
 import warnings
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 from motor.motor_asyncio import AsyncIOMotorClient
 from msgspec import Struct
-from pymongo import InsertOne, ReplaceOne, ReturnDocument
+from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from contracts.fields import course_key_of
 from rules.values import Instant, Record
+from rules.window import Past
 from service.errors import FixConfiguration, LaneLost, WaitAndRetry
-from service.ports import Lease, Offsets, Pending, StoredCourse, StoredDefinition, StoredRecord
+from service.ports import Lease, Moved, Offsets, Pending, StoredCourse, StoredDefinition, StoredRecord
 
 Document = dict[str, Any]
 DUPLICATE_KEY = 11000
@@ -37,6 +39,7 @@ class _Body(Struct, frozen=True, array_like=True):
 
 
 _pack = msgspec.msgpack.Encoder().encode
+_unpack_past = msgspec.msgpack.Decoder(Past).decode
 _unpack = msgspec.msgpack.Decoder(_Body).decode
 
 
@@ -96,6 +99,7 @@ class MongoStore:
             read_concern=ReadConcern("majority"),
         )
         self._records = chosen["records"]
+        self._history = chosen["record_history"]
         self._courses = chosen["courses"]
         self._lanes = chosen["lanes"]
         self._replays = chosen["replays"]
@@ -170,10 +174,36 @@ class MongoStore:
             try:
                 result = await self._records.bulk_write(writes, ordered=False)
             except BulkWriteError as error:
-                if any(problem["code"] != DUPLICATE_KEY for problem in error.details["writeErrors"]):
-                    raise
+                _only_duplicates(error)
                 return False
         return bool(result.matched_count + result.inserted_count == len(writes))
+
+    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, dict[str, Past]]:
+        """A fact's `_id` is its record's key, a slash, its message id: no id has a slash, and `0` follows it."""
+        found: dict[str, dict[str, Past]] = {key: {} for key in asked}
+        ids = [f"{key}/{message_id}" for key, message_ids in asked.items() for message_id in message_ids or ()]
+        keys = [key for key, message_ids in asked.items() if message_ids is None]
+        whole = [{"_id": {"$gt": f"{key}/", "$lt": f"{key}0"}} for key in keys]
+        async with _mongo_answers():
+            async for document in self._history.find({"$or": [{"_id": {"$in": ids}}, *whole]}):
+                key, _, message_id = document["_id"].rpartition("/")
+                found[key][message_id] = _unpack_past(document["body"])
+        return found
+
+    async def save_history(self, moving: Sequence[Moved]) -> None:
+        writes = [
+            UpdateOne(
+                {"_id": f"{moved.key}/{moved.past.fact.message_id}", "rev": {"$lt": moved.rev}},
+                {"$set": {"rev": moved.rev, "body": _pack(moved.past)}},
+                upsert=True,
+            )
+            for moved in moving
+        ]
+        async with _mongo_answers():
+            try:
+                await self._history.bulk_write(writes, ordered=False)
+            except BulkWriteError as error:
+                _only_duplicates(error)
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         wanted = list(keys)
@@ -294,6 +324,12 @@ class MongoStore:
         """It is through; another one of the same file begins at its first line."""
         async with _mongo_answers():
             await self._uploads.update_one({"_id": upload_id}, {"$set": {"through": 0}})
+
+
+def _only_duplicates(error: BulkWriteError) -> None:
+    """A document that was there is no failure; anything else is."""
+    if any(problem["code"] != DUPLICATE_KEY for problem in error.details["writeErrors"]):
+        raise error
 
 
 def connect(uri: str, database: str, group: str, tls: Mapping[str, Any]) -> MongoStore:

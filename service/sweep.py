@@ -53,7 +53,7 @@ def requests_behind(
     requests = []
     for key, stored in records.items():
         known = newest.get(course_key_of(key))
-        if known is None or not stored.record.facts or not stored.record.in_progress:
+        if known is None or stored.record.latest is None or not stored.record.in_progress:
             continue
         if stored.record.definition_version < known[0]:
             requests.append(request(key, *known, partition))

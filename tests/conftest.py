@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.stack import choose, kafka, mongodb
@@ -14,8 +15,10 @@ from tests.stack.wire import Wire
 
 
 def pytest_configure() -> None:
-    """Whoever ends the tests early leaves no server behind."""
+    """Whoever ends the tests early leaves no server behind; no test is timed."""
     signal.signal(signal.SIGTERM, _end)
+    hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes is no property
+    hypothesis.settings.load_profile("untimed")
 
 
 def _end(number: int, _: object) -> None:

@@ -3,7 +3,6 @@
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +15,13 @@ from contracts.outbound import NAMESPACE
 from contracts.topics import COURSE_DEFINED
 from service.admin.impact import EFFECTS, NAMED, Effects, effects_on
 from service.admin.sending import Sender
-from service.batch import Clock, accept_definitions, decide_record
+from service.batch import Clock, accept_definitions
+from service.deciding import decide_records
 from service.errors import FixConfiguration
-from service.ports import Outbound, Received, StoredCourse, StoredRecord
+from service.ports import Outbound, Received, StoredCourse
 from service.settings import Settings
 from service.store_mongo import MongoStore
-from service.translate import HeardDefinition, HeardRequest, Unusable, course_timeline, read
+from service.translate import HeardDefinition, HeardRequest, Unusable, read
 
 PAGE = 500
 
@@ -102,24 +102,17 @@ async def preview(store: MongoStore, candidate: Candidate) -> Effects:
     counts: Counter[str] = Counter()
     named: dict[str, list[str]] = {effect: [] for effect in EFFECTS}
     records = 0
-    timeline = course_timeline(candidate.course)
+    key, after = candidate.heard.key, ""
     instant = int(time.time() * 1_000_000)
-    received = _received(b"")
-    async for stored in _in_progress(store, candidate):
-        request = HeardRequest(stored.key, candidate.heard.key, None)
-        alone = replace(stored, pending=())
-        decided, _ = decide_record(alone, [(received, request)], timeline, Clock(instant, instant), {})
-        records += 1
-        for effect in effects_on(stored.record, decided.record):
-            counts[effect] += 1
-            if len(named[effect]) < NAMED:
-                named[effect].append(stored.key)
-    return Effects(counts, named, records)
-
-
-async def _in_progress(store: MongoStore, candidate: Candidate) -> AsyncIterator[StoredRecord]:
-    after = ""
-    while keys := await store.records_behind(candidate.heard.key, candidate.version, after, PAGE):
-        for stored in (await store.load_records(keys)).values():
-            yield stored
+    while keys := await store.records_behind(key, candidate.version, after, PAGE):
         after = keys[-1]
+        stored = await store.load_records(keys)
+        heard = {record_key: [(_received(b""), HeardRequest(record_key, key, None))] for record_key in stored}
+        decided = await decide_records(store, heard, stored, {key: candidate.course}, Clock(instant, instant), {})
+        records += len(stored)
+        for record_key, one in decided.items():
+            for effect in effects_on(stored[record_key].record, one.stored.record):
+                counts[effect] += 1
+                if len(named[effect]) < NAMED:
+                    named[effect].append(record_key)
+    return Effects(counts, named, records)

@@ -11,10 +11,11 @@ from typing import NamedTuple
 from contracts.fields import course_key_of, split_key
 from contracts.topics import Topic
 from rules.values import Record
-from service.batch import Clock, decide_record
-from service.ports import Received, StoredCourse, StoredRecord
+from service.batch import Clock
+from service.deciding import decide_records
+from service.ports import Received
 from service.store_mongo import MongoStore
-from service.translate import HeardFact, course_timeline, read
+from service.translate import HeardFact, read
 
 BATCH = 500
 NAMED = 20
@@ -101,27 +102,22 @@ async def _decided(store: MongoStore, topic: Topic, kept: Kept) -> AsyncIterator
 async def _decide_batch(
     store: MongoStore, topic: Topic, batch: Sequence[tuple[str, Sequence[tuple[int, bytes]]]]
 ) -> list[tuple[str, list[int], list[str]]]:
-    records = await store.load_records(key for key, _ in batch)
-    courses = await store.load_courses({course_key_of(key) for key, _ in batch})
+    heard = {key: [_heard(topic, line, value) for line, value in said] for key, said in batch}
+    records = await store.load_records(heard)
+    courses = await store.load_courses({course_key_of(key) for key in heard})
+    now = int(time.time() * 1_000_000)
+    decided = await decide_records(store, heard, records, courses, Clock(now, now), {})
     return [
-        (key, [line for line, _ in said], _effects(key, said, topic, records.get(key), courses)) for key, said in batch
+        (
+            key,
+            [line for line, _ in said],
+            effects_on(records[key].record if key in records else Record(), decided[key].stored.record),
+        )
+        for key, said in batch
     ]
 
 
-def _effects(
-    key: str,
-    said: Sequence[tuple[int, bytes]],
-    topic: Topic,
-    stored: StoredRecord | None,
-    courses: Mapping[str, StoredCourse],
-) -> list[str]:
-    before = Record() if stored is None else stored.record
-    heard = []
-    for line, value in said:
-        item = read(topic, value, None)
-        assert isinstance(item, HeardFact), "it was understood before"
-        heard.append((Received(topic.name, 0, line, 0, None, value, ()), item))
-    now = int(time.time() * 1_000_000)
-    timeline = course_timeline(courses.get(course_key_of(key)))
-    after, _ = decide_record(StoredRecord(key, 0, before), heard, timeline, Clock(now, now), {})
-    return effects_on(before, after.record)
+def _heard(topic: Topic, line: int, value: bytes) -> tuple[Received, HeardFact]:
+    item = read(topic, value, None)
+    assert isinstance(item, HeardFact), "it was understood before"
+    return Received(topic.name, 0, line, 0, None, value, ()), item

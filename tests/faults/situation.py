@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from pymongo import MongoClient
 
 from contracts.topics import COURSE_COMPLETION_CHANGED, DEAD_LETTER, STEP_COMPLETION_CHANGED
+from service.deciding import whole_records
 from service.store_mongo import connect
 from tests.faults.cluster import Cluster, Proxies
 from tests.faults.workload import Workload, make_workload
@@ -22,6 +23,8 @@ from tests.stack.wire import Wire
 
 WORKERS = 3
 SESSION_SECONDS = 6
+FACTS_IN_RECORD = 8
+"""Fewer than a record gets, so that facts move away here too."""
 OUT = (STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED)
 PATIENCE_SECONDS = 600.0
 SAMPLE_SECONDS = 0.2
@@ -185,7 +188,7 @@ class Situation:
         dead = [got.value for got in await self._wire.read(DEAD_LETTER.short)]
         store = connect(self.world.database.address, self.world.name, self.world.name, {})
         try:
-            records = await store.load_records(self.workload.expected.facts)
+            records = await whole_records(store, self.workload.expected.facts)
             courses = await store.load_courses({key.rsplit("/", 2)[0] + "/" + key.rsplit("/", 1)[1] for key in records})
         finally:
             await store.close()
@@ -213,6 +216,7 @@ async def situation(
         RATCHET_BATCH_MESSAGES=str(profile.batch_messages),
         RATCHET_KAFKA_SESSION_TIMEOUT_SECONDS=str(SESSION_SECONDS),
         RATCHET_STALL_SECONDS="120",
+        RATCHET_FACTS_IN_RECORD=str(FACTS_IN_RECORD),
     )
     world.create_topics()
     world.settings.update({} if proxies is None else proxies.settings)
@@ -253,7 +257,8 @@ def snapshot(world: World) -> dict[str, Sequence[dict[str, object]]]:
         client.start_session(snapshot=True) as session,
     ):
         database = client[world.name]
-        return {name: list(database[name].find(session=session)) for name in ("lanes", "courses", "records")}
+        names = ("lanes", "courses", "records", "record_history")
+        return {name: list(database[name].find(session=session)) for name in names}
 
 
 def restore(world: World, saved: dict[str, Sequence[dict[str, object]]]) -> None:

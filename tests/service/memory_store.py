@@ -1,13 +1,14 @@
 """The store in memory: the same promises as MongoDB's, checked by the same suite."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from contracts.fields import course_key_of
 from rules.values import Instant
+from rules.window import Past
 from service.errors import LaneLost
-from service.ports import Lease, Offsets, StoredCourse, StoredRecord
+from service.ports import Lease, Moved, Offsets, StoredCourse, StoredRecord
 
 
 class MemoryStore:
@@ -15,6 +16,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.records: dict[str, StoredRecord] = {}
+        self.past: dict[str, dict[str, tuple[int, Past]]] = {}
         self.courses: dict[str, StoredCourse] = {}
         self._lanes: dict[int, Lease] = {}
 
@@ -42,6 +44,23 @@ class MemoryStore:
 
     def _rev(self, key: str) -> int:
         return self.records[key].rev if key in self.records else 0
+
+    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, dict[str, Past]]:
+        return {
+            key: {
+                message_id: past
+                for message_id, (_, past) in self.past.get(key, {}).items()
+                if wanted is None or message_id in wanted
+            }
+            for key, wanted in asked.items()
+        }
+
+    async def save_history(self, moving: Sequence[Moved]) -> None:
+        for moved in moving:
+            known = self.past.setdefault(moved.key, {})
+            message_id = moved.past.fact.message_id
+            if message_id not in known or known[message_id][0] < moved.rev:
+                known[message_id] = moved.rev, moved.past
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         return {key: self.courses[key] for key in keys if key in self.courses}

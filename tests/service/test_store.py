@@ -6,11 +6,13 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from msgspec.structs import replace
 
 from rules.decide import redecide
 from rules.values import Fact, Record, Timeline, Value
+from rules.window import Past
 from service.errors import FixConfiguration, LaneLost
-from service.ports import Pending, Store, StoredChange, StoredCourse, StoredDefinition, StoredRecord
+from service.ports import Moved, Pending, Store, StoredChange, StoredCourse, StoredDefinition, StoredRecord
 from service.store_mongo import connect, record_document, stored_record
 from tests.rules.test_properties import arrive, facts, timelines
 from tests.service.memory_store import MemoryStore
@@ -59,6 +61,30 @@ async def test_a_second_insert_misses(store: Store) -> None:
     assert not await store.save_records([StoredRecord(KEY, 0, Record()), other])
     assert (await store.load_records([KEY]))[KEY].record == RECORD
     assert other.key in await store.load_records([other.key])
+
+
+async def test_what_has_moved_away_is_found_by_id_or_as_a_whole(store: Store) -> None:
+    other = replace(FACT, message_id="m2")
+    past, second = Past(FACT, False, RECORD.decisions[0]), Past(other, True, None)
+    elsewhere = Past(replace(FACT, message_id="m.1"), False, None)
+    await store.save_history([Moved(KEY, 1, past), Moved(KEY, 2, second), Moved(f"{KEY}0", 1, elsewhere)])
+    assert await store.history({KEY: None, "a/b/c": None}) == {KEY: {"m1": past, "m2": second}, "a/b/c": {}}
+    assert await store.history({KEY: ["m2", "m.1"], f"{KEY}0": None}) == {
+        KEY: {"m2": second},
+        f"{KEY}0": {"m.1": elsewhere},
+    }
+    assert await store.history({}) == {}
+
+
+async def test_of_what_has_moved_away_the_newest_revision_stays(store: Store) -> None:
+    def past(overridden: bool) -> Past:
+        return Past(FACT, overridden, None)
+
+    await store.save_history([Moved(KEY, 3, past(True))])
+    await store.save_history([Moved(KEY, 2, past(False)), Moved("a/b/c", 1, past(False))])
+    assert await store.history({KEY: None, "a/b/c": None}) == {KEY: {"m1": past(True)}, "a/b/c": {"m1": past(False)}}
+    await store.save_history([Moved(KEY, 4, past(False))])
+    assert await store.history({KEY: None}) == {KEY: {"m1": past(False)}}
 
 
 async def test_of_two_writers_at_once_one_wins_each_record(store: Store) -> None:

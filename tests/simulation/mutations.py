@@ -1,7 +1,7 @@
 """Deliberate mistakes, one safeguard left out each. The simulation must catch every one of them."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -9,16 +9,18 @@ from unittest.mock import patch
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from msgspec.structs import replace
 
+from rules import window
 from rules.values import Timeline
-from service import kafka_log, lane, lanes
-from service.batch import Clock, Letter, decide_record
+from rules.window import Past
+from service import deciding, kafka_log, lanes
+from service.batch import Clock, Decided, decide_record
 from service.inbox import Batch
 from service.lane import Lane, Prepared
 from service.lanes import Lanes
 from service.ports import Lease, Offsets, Outbound, Received, StoredRecord
 from service.translate import HeardFact, HeardRequest
 from tests.service.memory_store import MemoryStore
-from tests.simulation.workers import SimulatedWorld
+from tests.simulation.workers import FaultyStore, SimulatedWorld
 
 Mutation = Callable[[], Any]
 
@@ -73,10 +75,11 @@ def trim_at_the_end_of_the_batch() -> Any:
         timeline: Timeline,
         clock: Clock,
         _: Offsets,
-    ) -> tuple[StoredRecord, list[Letter]]:
-        return decide_record(stored, heard, timeline, clock, dict(ends))
+        *rest: Any,
+    ) -> Decided:
+        return decide_record(stored, heard, timeline, clock, dict(ends), *rest)
 
-    return _both(patch.object(Lane, "_prepare", note), patch.object(lane, "decide_record", trimming))
+    return _both(patch.object(Lane, "_prepare", note), patch.object(deciding, "decide_record", trimming))
 
 
 def no_compare_and_set() -> Any:
@@ -142,6 +145,21 @@ def transactional_id_per_process() -> Any:
     return patch.object(SimulatedWorld, "make_producer", personal)
 
 
+def move_facts_away_with_the_write_that_brings_them() -> Any:
+    """What looks as if it had moved away may never have been in the record."""
+    return patch.object(window, "_is_stored", lambda *_: True)
+
+
+def forget_the_history() -> Any:
+    """Facts that have moved away are not looked for."""
+
+    async def nothing(self: MemoryStore, asked: Mapping[str, Any]) -> dict[str, dict[str, Past]]:
+        assert self is not None
+        return {key: {} for key in asked}
+
+    return patch.object(FaultyStore, "history", nothing)
+
+
 @contextmanager
 def _both(one: Any, other: Any) -> Iterator[None]:
     with one, other:
@@ -157,6 +175,8 @@ MUTATIONS: dict[str, tuple[Mutation, int]] = {
     "no plan": (no_plan, 300),
     "note C over a plan": (note_over_a_plan, 300),
     "a plan that is not fenced": (plan_without_fence, 1000),
+    "move facts away with the write that brings them": (move_facts_away_with_the_write_that_brings_them, 300),
+    "forget the history": (forget_the_history, 300),
     "skip the gate": (skip_the_gate, 300),
     "transactional id per process": (transactional_id_per_process, 300),
 }

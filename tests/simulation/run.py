@@ -19,6 +19,7 @@ from contracts.topics import (
     STEP_COMPLETION_CHANGED,
     TOPICS,
 )
+from service.deciding import whole_records
 from service.translate import partition_of
 from tests.promise import Expected, Outcome, check
 from tests.simulation.loop import run
@@ -144,7 +145,7 @@ async def _live(seed: int) -> str:
         await world.rebalance()
     await _until_done(world)
     await world.end()
-    check(_outcome(world), inputs.expected)
+    check(await _outcome(world), inputs.expected)
     log = [(str(to), [(entry.key, entry.value) for entry in entries]) for to, entries in world.broker.logs.items()]
     return sha256(repr(sorted(log)).encode()).hexdigest()
 
@@ -163,7 +164,7 @@ async def _until_done(world: SimulatedWorld) -> None:
         await asyncio.sleep(1)
 
 
-def _outcome(world: SimulatedWorld) -> Outcome:
+async def _outcome(world: SimulatedWorld) -> Outcome:
     published = {
         topic.name: [
             [(record.key, json.loads(record.value)) for record in partition]
@@ -172,7 +173,8 @@ def _outcome(world: SimulatedWorld) -> Outcome:
         for topic in (STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED)
     }
     dead = [record.value for partition in world.broker.committed_records(DEAD_LETTER.name) for record in partition]
-    return Outcome(published, dead, world.store.records, world.store.courses)
+    records = await whole_records(world.store, world.store.records)
+    return Outcome(published, dead, records, world.store.courses)
 
 
 def simulate(seed: int) -> str:

@@ -2,16 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
 
 from contracts.topics import CONSUMED
 from rules.values import Instant
+from rules.window import Past
 from service.errors import WaitAndRetry
 from service.lanes import Lanes
-from service.ports import Lease, Offsets, StoredCourse, StoredRecord
+from service.ports import Lease, Moved, Offsets, StoredCourse, StoredRecord
 from service.settings import Settings
 from tests.service.memory_store import MemoryStore
 from tests.simulation.kafka import Broker, FakeConsumer, FakeProducer
@@ -150,6 +151,17 @@ class FaultyStore:
         await self._after()
         return hit
 
+    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, dict[str, Past]]:
+        await self._before()
+        return await self._store.history(asked)
+
+    async def save_history(self, moving: Sequence[Moved]) -> None:
+        await self._before()
+        for moved in moving:
+            await self._after()
+            await self._store.save_history([moved])
+        await self._after()
+
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         await self._before()
         return await self._store.load_courses(keys)
@@ -183,6 +195,7 @@ class SimulatedWorld:
         self.settings = Settings(
             batch_messages=self.fate.choice((1, 4, 12, 100)),
             new_facts_per_record=self.fate.choice((1, 3, 200)),
+            facts_in_record=self.fate.choice((1, 3, 64)),
             shutdown_seconds=self.fate.choice((1, 10)),
         )
         self.members: list[Process] = []

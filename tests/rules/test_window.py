@@ -1,0 +1,122 @@
+"""A record whose old facts have moved away decides as one that has them all."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rules.decide import decide, redecide
+from rules.recount import HistoryNeeded
+from rules.values import Change, CourseDefinition, Fact, Record, StepDefinition, Timeline, Value, timeline
+from rules.window import Past, recall, shorten
+from tests.rules.test_properties import facts, timelines
+
+
+class Windowed:
+    """A record as the service keeps it: shortened after each batch, recalled where that is needed."""
+
+    def __init__(self, window: int) -> None:
+        self.record = Record()
+        self.past: dict[str, Past] = {}
+        self.recalls = 0
+        self._window = window
+
+    def batch(self, items: list[Fact | None], known: Timeline) -> tuple[Change, ...]:
+        """Facts, or None for a request to decide again."""
+        try:
+            record, announced = self._decide(self.record, items, known)
+            recalled: dict[str, Past] = {}
+        except HistoryNeeded:
+            self.recalls += 1
+            record, announced = self._decide(recall(self.record, self.past), items, known)
+            recalled = self.past
+        self.record, moving = shorten(record, self.record, recalled, self._window, known)
+        self.past |= {one.fact.message_id: one for one in moving}
+        return announced
+
+    def _decide(self, record: Record, items: list[Fact | None], known: Timeline) -> tuple[Record, tuple[Change, ...]]:
+        announced: tuple[Change, ...] = ()
+        for item in items:
+            decided = redecide(record, known, 0) if item is None else decide(record, item, known, 0)
+            record, announced = decided[0], announced + decided[1]
+        return record, announced
+
+
+def plain(record: Record) -> tuple[object, ...]:
+    """What must be the same whatever has moved away."""
+    return (
+        record.attempt,
+        record.standing,
+        list(record.standing.steps),
+        record.latest,
+        record.reassigned,
+        record.definition_version,
+        record.sequence,
+        record.decided,
+    )
+
+
+Batches = list[tuple[list[Fact | None], Timeline]]
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[Batches, int]:
+    """Batches of facts and requests, each with the timeline known by then; and a window."""
+    arriving, known = draw(facts()), draw(timelines())
+    turns = draw(st.permutations([*arriving, *[None] * len(known)]))
+    together = draw(st.lists(st.booleans(), min_size=len(turns), max_size=len(turns)))
+    batches: Batches = []
+    versions = draw(st.integers(0, 1))
+    for item, with_last in zip(turns, together, strict=True):
+        versions = min(versions + (item is None), len(known))
+        if batches and with_last and len(batches[-1][1]) == versions:
+            batches[-1][0].append(item)
+        else:
+            batches.append(([item], known[:versions]))
+    return batches, draw(st.integers(1, 4))
+
+
+@settings(max_examples=500)
+@given(lives())
+def test_a_window_changes_nothing(life: tuple[Batches, int]) -> None:
+    batches, window = life
+    windowed, whole = Windowed(window), Windowed(1000)
+    seen: set[str] = set()
+    for items, known in batches:
+        overridden = whole.record.overridden
+        assert windowed.batch(items, known) == whole.batch(items, known)
+        assert plain(windowed.record) == plain(whole.record)
+        seen |= {item.message_id for item in items if item is not None}
+        assert set(windowed.record.facts) | set(windowed.past) == seen
+        count_after_all = overridden - whole.record.overridden
+        assert len(windowed.record.facts) <= window + len(items) + len(count_after_all)
+    together = recall(windowed.record, windowed.past)
+    assert together.facts == whole.record.facts
+    assert list(together.facts) == list(whole.record.facts)
+    assert together.overridden == whole.record.overridden
+    assert [one.message_id for one in together.decisions] == [one.message_id for one in whole.record.decisions]
+    assert not whole.recalls
+
+
+def test_history_is_recalled_only_where_it_counts() -> None:
+    """A late fact behind the checkpoint costs no more than the window; one before it has the history recalled."""
+    course = CourseDefinition(1, "d1", 0, {"e1": StepDefinition("e1", "event"), "e2": StepDefinition("e2", "event")})
+    known = timeline([course])
+
+    def said(number: int, at: int, step_id: str = "e1") -> Fact:
+        return Fact(f"m{number}", at, "attendance", step_id, None, Value("percent", number % 101))
+
+    windowed = Windowed(window=10)
+    for number in range(200):
+        windowed.batch([said(number, 10 * number)], known)
+    windowed.batch([said(200, 1985, "e2")], known)
+    windowed.batch([said(201, 1975, "e1")], known)
+    windowed.batch([said(202, 55, "e1")], known)  # overridden, and known to be without looking further
+    assert windowed.recalls == 0
+    windowed.batch([said(203, 55, "e2")], known)
+    assert windowed.recalls == 0
+    windowed.batch([said(204, 56), Fact("m205", 57, "equivalency")], known)
+    assert windowed.recalls == 1
+    assert windowed.record.standing.course.completed_via == "equivalency"
+    windowed.batch([said(206, 1990)], known)
+    assert windowed.recalls == 1
+    assert len(windowed.record.facts) == 10
+    assert {"m202", "m203", "m204", "m205"} <= set(windowed.past), "those that came late have moved away by now"
