@@ -16,6 +16,7 @@ from rules.values import (
     Instant,
     Order,
     Record,
+    Shown,
     Standing,
     StepChange,
     Timeline,
@@ -81,7 +82,6 @@ def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, 
     elif arrival.rule_id == "fact-is-overridden":
         overridden = overridden | {fact.message_id}
     changes = _changes(before, between, after, record.sequence, attempt, decided_at)
-    step_id = fact.step_id
     decision = Decision(
         record.decided + 1,
         fact.message_id,
@@ -89,9 +89,8 @@ def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, 
         decided_at,
         timeline[-1].version if timeline else 0,
         arrival.rule_id,
-        step_id,
-        None if step_id is None else before.steps.get(step_id),
-        None if step_id is None else after.steps.get(step_id),
+        fact.step_id,
+        *_shown(fact, before, after),
         before.course,
         after.course,
         course_rule,
@@ -135,6 +134,7 @@ def redecide(record: Record, timeline: Timeline, decided_at: Instant, tables: Ta
         None,
         None,
         None,
+        None,
         before.course,
         after.course,
         counted.spoken.get(newest.message_id),
@@ -173,6 +173,18 @@ def _arrival(record: Record, fact: Fact, place: Order, timeline: Timeline) -> st
     return "newest" if known else "new_definition"
 
 
+def _shown(fact: Fact, before: Standing, after: Standing) -> tuple[Shown | None, Shown | None, str | None]:
+    """The fact's step before and after, and the row that set it."""
+    if fact.step_id is None:
+        return None, None, None
+    was, now = before.steps.get(fact.step_id), after.steps.get(fact.step_id)
+    if now is None:
+        return None, None, None
+    rule_id = now.cause.rule_id if now.cause.message_id == fact.message_id else None
+    shown = Shown(now.percent, now.complete, now.unresolved)
+    return None if was is None else Shown(was.percent, was.complete, was.unresolved), shown, rule_id
+
+
 def _is_overridden(record: Record, fact: Fact, place: Order) -> bool:
     """A later known value replaces this one wholly; not while something said of the step cannot be decided."""
     if fact.step_id is None:
@@ -205,7 +217,7 @@ def _changes(
     if old.course is not new.course:
         at = old
         for standing in (new,) if between is None else (between, new):
-            cause = standing.course.cause
+            cause = standing.course_cause
             if cause is not None and standing.course.status != at.course.status:
                 sequence += 1
                 what_course = _course_change(standing, at.certificate)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from rules.tables import SHIPPED, Tables
-from rules.values import Change, Course, Decision, Fact, Instant, Record, Step
+from rules.values import Change, Course, Decision, Fact, Instant, Record, Shown
 
 
 class Reason(Struct, frozen=True):
@@ -25,8 +25,8 @@ class Told(Struct, frozen=True):
     decided_at: Instant | None
     """None: decided so long ago that the decision is not kept any more."""
     reasons: tuple[Reason, ...]
-    step_before: Step | None
-    step_after: Step | None
+    step_before: Shown | None
+    step_after: Shown | None
     course_before: Course | None
     course_after: Course | None
     announced: tuple[Change, ...]
@@ -60,8 +60,8 @@ def _tell(fact: Fact | None, decision: Decision | None, tables: Tables) -> Told:
 
 def _reasons(decision: Decision, tables: Tables) -> Iterator[Reason]:
     rule_ids = [decision.arrival]
-    if decision.step_after is not None and decision.step_after.cause.message_id == decision.message_id:
-        rule_ids.append(decision.step_after.cause.rule_id)
+    if decision.step_rule is not None:
+        rule_ids.append(decision.step_rule)
     rule_ids += [change.cause.rule_id for change in decision.changes]
     if decision.course_rule is not None:
         rule_ids.append(decision.course_rule)

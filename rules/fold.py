@@ -49,7 +49,7 @@ def start_again(standing: Standing, start: Order, definition: CourseDefinition, 
         for step_id, step in standing.steps.items()
         if step.kind is not None
     }
-    decided = standing.course.cause
+    decided = standing.course_cause
     outlived = standing.course.completed_via is not None and (
         decided is not None and (decided.changed_at, decided.message_id) > start
     )
@@ -62,7 +62,7 @@ def consult(
 ) -> Standing:
     """Put steps in place that were counted before: what a completed course says of its evidence follows from them."""
     if standing.course.completed_via is None:
-        return Standing(steps, standing.course, standing.certificate)
+        return replace(standing, steps=steps)
     nobody = Cause("", 0, "")
     return _decide_course(standing, steps, "step", nobody, definition, attempt, tables)[0]
 
@@ -131,16 +131,16 @@ def _decide_course(
             evidence = row.then["evidence"]
             if evidence not in ("unchanged", course.evidence):
                 course = replace(course, evidence=evidence)
-        return Standing(steps, course, standing.certificate), row.rule_id
+        return Standing(steps, course, standing.certificate, standing.course_cause), row.rule_id
     cause = Cause(by.message_id, by.changed_at, row.rule_id)
     if outcome == "incomplete":
-        course = Course(None, None, None, cause)
+        course = Course()
     elif outcome == "completed_via_steps":
-        course = Course("steps", by.changed_at, "held", cause)
+        course = Course("steps", by.changed_at, "held")
     else:
-        course = Course("equivalency", by.changed_at, None, cause)
+        course = Course("equivalency", by.changed_at)
     certificate = _certificate(standing.certificate, row.then["certificate"], definition, attempt)
-    return Standing(steps, course, certificate), row.rule_id
+    return Standing(steps, course, certificate, cause), row.rule_id
 
 
 def _all_complete(steps: Mapping[str, Step], required: tuple[str, ...]) -> bool:

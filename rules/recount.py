@@ -86,7 +86,7 @@ def _check_resolved(standing: Standing, checkpoint: Checkpoint) -> None:
 def _count_all(record: Record, timeline: Timeline, tables: Tables, until: Order | None = None) -> Counted:
     before, start, attempt = record.standing, record.reassigned, record.attempt
     checkpoint = _checkpoint(record)
-    standing = Standing({}, before.course, before.certificate)
+    standing = replace(before, steps={})
     definition, between = timeline[0], None
     spoken: dict[str, str] = {}
     if start is not None:

@@ -111,13 +111,20 @@ class Step(Struct, frozen=True, gc=False, array_like=True):
     cause: Cause
 
 
+class Shown(Struct, frozen=True, gc=False, array_like=True):
+    """What of a step a decision remembers."""
+
+    percent: int
+    complete: bool
+    unresolved: bool
+
+
 class Course(Struct, frozen=True, gc=False, array_like=True):
     """The course completion of the current attempt. Incomplete when `completed_via` is None."""
 
     completed_via: Via | None = None
     completed_at: Instant | None = None
     evidence: Evidence | None = None
-    cause: Cause | None = None
 
     @property
     def status(self) -> Literal["completed", "incomplete"]:
@@ -137,6 +144,8 @@ class Standing(Struct, frozen=True, gc=False, array_like=True):
     steps: Mapping[str, Step] = {}
     course: Course = Course()
     certificate: Certificate | None = None
+    course_cause: Cause | None = None
+    """What set the course's status."""
 
 
 class StepChange(Struct, frozen=True, gc=False, array_like=True, tag="step"):
@@ -184,8 +193,10 @@ class Decision(Struct, frozen=True, gc=False, array_like=True):
     arrival: str
     """Row of the arrival table: how the fact took its place among the known ones."""
     step_id: str | None
-    step_before: Step | None
-    step_after: Step | None
+    step_before: Shown | None
+    step_after: Shown | None
+    step_rule: str | None
+    """Row of the step table that set the step because of this message."""
     course_before: Course
     course_after: Course
     course_rule: str | None
@@ -220,6 +231,7 @@ class Record(Struct, frozen=True, gc=False):
     """Version of the definition under which it was last decided; 0 before the first."""
     sequence: int = 0
     decisions: tuple[Decision, ...] = ()
+    """Those at hand, oldest first; earlier ones are kept beside a record that is stored."""
     decided: int = 0
     """Count of decisions ever made."""
     checkpoint: Checkpoint | None = None

@@ -15,10 +15,13 @@ from contracts.fields import format_timestamp
 from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Instant, Record, Timeline
-from rules.window import Past, recall, shorten
+from rules.window import recall, shorten
 from service.ports import (
+    History,
     Offsets,
     Outbound,
+    PackedDecision,
+    Page,
     Pending,
     Received,
     StoredChange,
@@ -49,22 +52,17 @@ class Work(NamedTuple):
         return {heard[0][1].course_key for heard in self.records.values()} | set(self.definitions)
 
 
-class History(NamedTuple):
-    """Facts that have moved out of a record, by message id: all of them (`whole`), or those that were asked for."""
-
-    past: Mapping[str, Past]
-    whole: bool
-
-
-NOT_ASKED = History({}, whole=False)
+NOT_ASKED = History()
+KEPT_DEFINITIONS = 16
+"""So many decisions that followed from definitions stay with a record, the newest."""
 
 
 class Decided(NamedTuple):
-    """A record once a batch has been folded into it, and the facts that move out of it with that write."""
+    """A record once a batch has been folded into it, and what moves out of it with that write."""
 
     stored: StoredRecord
     letters: Sequence[Letter]
-    moving: Sequence[Past]
+    page: Page | None
 
 
 class Clock(NamedTuple):
@@ -131,12 +129,32 @@ def decide_record(
             going = stored_change(stored.key, change, item.traceparent)
             added.append(Pending(received.topic, received.partition, received.offset, going))
     if record is before:
-        return Decided(stored, letters, ())
-    moving: Sequence[Past] = ()
+        return Decided(stored, letters, None)
+    decisions = [*stored.decisions]
+    decisions += (PackedDecision.of(one, one.message_id not in record.facts) for one in record.decisions)
+    record = replace(record, decisions=())
+    page = None
     if facts_in_record is not None:
         record, moving = shorten(record, stored.record, history.past, facts_in_record, timeline)
+        decisions, moved = _decisions_of(decisions, record, history)
+        page = Page(stored.key, stored.rev, moving, moved) if moving else None
     kept = tuple(pending for pending in stored.pending if pending.offset >= committed.get(pending.topic, 0))
-    return Decided(StoredRecord(stored.key, stored.rev, record, (*kept, *added)), letters, moving)
+    return Decided(StoredRecord(stored.key, stored.rev, record, (*kept, *added), tuple(decisions)), letters, page)
+
+
+def _decisions_of(
+    decisions: Sequence[PackedDecision], record: Record, history: History
+) -> tuple[list[PackedDecision], tuple[PackedDecision, ...]]:
+    """Those that stay with a record, and those that move out of it with their facts."""
+    if len(decisions) == len(record.facts):
+        return list(decisions), ()
+    here = {one.message_id for one in decisions}
+    back = [one for one in history.decisions.values() if one.message_id in record.facts and one.message_id not in here]
+    of_definitions = [one for one in decisions if one.of_definition][-KEPT_DEFINITIONS:]
+    of_facts = [one for one in decisions if not one.of_definition]
+    staying = [one for one in of_facts if one.message_id in record.facts]
+    moving = tuple(one for one in of_facts if one.message_id not in record.facts)
+    return [*back, *of_definitions, *staying], moving
 
 
 def _problem(record: Record, item: HeardFact, history: History, clock: Clock) -> Unusable | None:

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from rules.recount import HistoryNeeded
 from rules.values import Record
 from rules.window import recall
-from service.batch import NOT_ASKED, Clock, Decided, History, decide_record
-from service.ports import Offsets, Received, Store, StoredCourse, StoredRecord
+from service.batch import NOT_ASKED, Clock, Decided, decide_record
+from service.ports import History, Offsets, Received, Store, StoredCourse, StoredRecord
 from service.translate import HeardFact, HeardRequest, course_timeline
 
 RECALLED_TOGETHER = 8
@@ -49,8 +49,8 @@ async def decide_records(
             needing.append(key)
     remaining = iter(needing)
     while some := list(islice(remaining, RECALLED_TOGETHER)):
-        for key, past in (await store.history(dict.fromkeys(some))).items():
-            decide_one(key, History(past, whole=True))
+        for key, history in (await store.history(dict.fromkeys(some))).items():
+            decide_one(key, history)
             await asyncio.sleep(0)  # a long history takes long to count; heartbeats must not wait for all of them
     return decided
 
@@ -59,8 +59,14 @@ async def whole_records(store: Store, keys: Iterable[str]) -> dict[str, StoredRe
     """Those that exist, by key, each with all its facts and decisions, wherever they are kept."""
     records = await store.load_records(keys)
     moved = await store.history({key: None for key, one in records.items() if one.record.checkpoint is not None})
-    recalled = {key: recall(records[key].record, past) for key, past in moved.items()}
-    return records | {key: replace(records[key], record=record) for key, record in recalled.items()}
+    return {key: _whole(stored, moved.get(key, NOT_ASKED)) for key, stored in records.items()}
+
+
+def _whole(stored: StoredRecord, history: History) -> StoredRecord:
+    here = {one.message_id for one in stored.decisions}
+    packed = [*stored.decisions, *(one for one in history.decisions.values() if one.message_id not in here)]
+    decisions = sorted((one.decision for one in packed), key=lambda decision: decision.number)
+    return replace(stored, record=replace(recall(stored.record, history.past), decisions=tuple(decisions)))
 
 
 async def _known_facts(store: Store, heard: Heard, records: Mapping[str, StoredRecord]) -> dict[str, History]:
@@ -72,4 +78,4 @@ async def _known_facts(store: Store, heard: Heard, records: Mapping[str, StoredR
     }
     if not asked:
         return {}
-    return {key: History(past, whole=False) for key, past in (await store.history(asked)).items()}
+    return await store.history(asked)

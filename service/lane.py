@@ -42,7 +42,7 @@ from service.errors import FixConfiguration, LaneLost, WaitAndRetry
 from service.failpoint import expects, reach
 from service.flood import Flood
 from service.inbox import Batch, Inbox, Limits
-from service.ports import Lease, Log, Moved, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
+from service.ports import Lease, Log, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
 from service.sweep import Sweep, requests_behind
 from service.translate import Item, translate
 
@@ -359,9 +359,9 @@ class Lane:
     async def _save(self, decided: Collection[Decided]) -> bool:
         """What moves out of the records first, then the records: all at once, unless a test wants a death between."""
         records = [one.stored for one in decided]
-        moving = [Moved(one.stored.key, one.stored.rev, past) for one in decided for past in one.moving]
-        if moving:
-            await self._store.save_history(moving)
+        pages = [one.page for one in decided if one.page is not None]
+        if pages:
+            await self._store.save_history(pages)
         if not expects("mid_store"):
             return await self._store.save_records(records)
         half = len(records) // 2

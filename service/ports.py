@@ -5,12 +5,12 @@ offset of the next message; `start <= offset < end` are a batch's messages.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from msgspec import Struct
+from msgspec import Raw, Struct, msgpack
 
 from contracts.headers import Headers
-from rules.values import Instant, Record
+from rules.values import Decision, Instant, Record
 from rules.window import Past
 
 Offsets = Mapping[str, int]
@@ -62,21 +62,54 @@ class Pending(Struct, frozen=True, gc=False, array_like=True):
     change: StoredChange
 
 
+class PackedDecision(Struct, frozen=True, gc=False, array_like=True):
+    """A decision as it is stored: nobody needs to look into it but who explains a record."""
+
+    message_id: str
+    of_definition: bool
+    packed: Raw
+
+    @classmethod
+    def of(cls, decision: Decision, of_definition: bool) -> "PackedDecision":
+        """Pack one."""
+        return cls(decision.message_id, of_definition, Raw(_pack(decision)))
+
+    @property
+    def decision(self) -> Decision:
+        """Unpack it."""
+        return _unpack(self.packed)
+
+
+_pack = msgpack.Encoder().encode
+_unpack = msgpack.Decoder(Decision).decode
+
+
 class StoredRecord(Struct, frozen=True, gc=False):
-    """A record with its revision (0: not stored yet) and what of it may still have to go out."""
+    """A record with its revision (0: not stored yet), its decisions, and what of it may still have to go out."""
 
     key: str
     rev: int
     record: Record
     pending: tuple[Pending, ...] = ()
+    decisions: tuple[PackedDecision, ...] = ()
+    """Those of the facts that the record has, and the newest that followed from definitions."""
 
 
-class Moved(Struct, frozen=True, gc=False):
-    """A fact that moves out of the record with this key, as it stands in the record's stored revision."""
+class History(NamedTuple):
+    """What has moved out of a record, by message id: all of it (`whole`), or what was asked for."""
+
+    past: Mapping[str, Past] = {}
+    decisions: Mapping[str, PackedDecision] = {}
+    whole: bool = False
+
+
+class Page(Struct, frozen=True, gc=False):
+    """Facts that move together out of the record with this key, as they stand in its stored revision."""
 
     key: str
     rev: int
-    past: Past
+    past: tuple[Past, ...]
+    decisions: tuple[PackedDecision, ...]
 
 
 class StoredDefinition(Struct, frozen=True, gc=False, array_like=True):
@@ -127,11 +160,14 @@ class Store(Protocol):
     async def save_records(self, records: Sequence[StoredRecord]) -> bool:
         """Compare-and-set each on its revision, then raise it. False: at least one missed, the others are stored."""
 
-    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, dict[str, Past]]:
-        """What has moved out of these records, by key and message id: the facts asked for, or with None all of them."""
+    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, History]:
+        """What has moved out of each of these records: the facts asked for, or with None all of them.
 
-    async def save_history(self, moving: Sequence[Moved]) -> None:
-        """Keep what moves away, before the records that do without it are saved. A newer revision's word stays."""
+        Of a fact that has moved away twice, what the newest revision said.
+        """
+
+    async def save_history(self, pages: Sequence[Page]) -> None:
+        """Keep what moves away, before the records that do without it are saved. The same page again is nothing new."""
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         """Those that exist, by key."""

@@ -78,7 +78,9 @@ class Settings(BaseSettings):
         200, description="Messages about one record that a lane takes together, at most"
     )
     facts_in_record: Annotated[int, Field(ge=1, le=1000)] = Field(
-        64, description="The newest facts that stay with a record; older ones move to `record_history`"
+        16,
+        description="So many of a record's newest facts stay with it; once there are twice as many, the older ones "
+        "move to `record_history`",
     )
     future_tolerance_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
         300, description="A `changed_at` further ahead than this goes to the dead letters"

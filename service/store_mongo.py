@@ -1,19 +1,20 @@
 """The store on MongoDB, and the one file that imports Motor.
 
-Collections: `records` (one document per record, written by compare-and-set on `rev`), `record_history` (one per fact
-that has moved out of its record), `courses`, `lanes`, `replays` (of dead letters), `uploads`. Writes are `w: majority,
-j: true`, reads have read concern majority.
+Collections: `records` (one document per record, written by compare-and-set on `rev`), `record_history` (the facts that
+have moved out of records, those that went together in one document), `courses`, `lanes`, `replays` (of dead letters),
+`uploads`. Writes are `w: majority, j: true`, reads have read concern majority.
 """
 
 import warnings
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 from motor.motor_asyncio import AsyncIOMotorClient
 from msgspec import Struct
-from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo import InsertOne, ReplaceOne, ReturnDocument
 from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -22,7 +23,17 @@ from contracts.fields import course_key_of
 from rules.values import Instant, Record
 from rules.window import Past
 from service.errors import FixConfiguration, LaneLost, WaitAndRetry
-from service.ports import Lease, Moved, Offsets, Pending, StoredCourse, StoredDefinition, StoredRecord
+from service.ports import (
+    History,
+    Lease,
+    Offsets,
+    PackedDecision,
+    Page,
+    Pending,
+    StoredCourse,
+    StoredDefinition,
+    StoredRecord,
+)
 
 Document = dict[str, Any]
 DUPLICATE_KEY = 11000
@@ -36,10 +47,18 @@ class _Body(Struct, frozen=True, array_like=True):
 
     record: Record
     pending: tuple[Pending, ...]
+    decisions: tuple[PackedDecision, ...]
+
+
+class _PageBody(Struct, frozen=True, array_like=True):
+    """Likewise of a page of a record's history."""
+
+    past: tuple[Past, ...]
+    decisions: tuple[PackedDecision, ...]
 
 
 _pack = msgspec.msgpack.Encoder().encode
-_unpack_past = msgspec.msgpack.Decoder(Past).decode
+_unpack_page = msgspec.msgpack.Decoder(_PageBody).decode
 _unpack = msgspec.msgpack.Decoder(_Body).decode
 
 
@@ -61,14 +80,24 @@ def record_document(stored: StoredRecord) -> Document:
         "completed_via": course.completed_via,
         "completed_at": course.completed_at,
         "evidence": course.evidence,
-        "body": _pack(_Body(record, stored.pending)),
+        "body": _pack(_Body(record, stored.pending, stored.decisions)),
     }
 
 
 def stored_record(document: Mapping[str, Any]) -> StoredRecord:
     """The inverse of `record_document`."""
     body = _unpack(document["body"])
-    return StoredRecord(document["_id"], document["rev"], body.record, body.pending)
+    return StoredRecord(document["_id"], document["rev"], body.record, body.pending, body.decisions)
+
+
+def _page_document(page: Page) -> Document:
+    """Of two writers of the same revision each has its own pages; those of a later one come later in order."""
+    body = _pack(_PageBody(page.past, page.decisions))
+    return {
+        "_id": f"{page.key}/{page.rev:012d}-{sha256(body).hexdigest()[:16]}",
+        "facts": [f"{page.key}/{past.fact.message_id}" for past in page.past],
+        "body": body,
+    }
 
 
 def _course_document(course: StoredCourse) -> Document:
@@ -127,6 +156,7 @@ class MongoStore:
             await self._records.create_index(
                 ["course_key", "_id"], name="completed", partialFilterExpression={"status": "completed"}
             )
+            await self._history.create_index(["facts"], name="facts")
             await self._replays.create_index(["group", "batch"], name="batches")
             await self._courses.create_index(["lane"], name="sweeping", partialFilterExpression={"sweeping": True})
 
@@ -178,27 +208,26 @@ class MongoStore:
                 return False
         return bool(result.matched_count + result.inserted_count == len(writes))
 
-    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, dict[str, Past]]:
-        """A fact's `_id` is its record's key, a slash, its message id: no id has a slash, and `0` follows it."""
-        found: dict[str, dict[str, Past]] = {key: {} for key in asked}
+    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, History]:
+        """A page's `_id` begins with its record's key and a slash, its facts' with that too: `0` follows the slash."""
         ids = [f"{key}/{message_id}" for key, message_ids in asked.items() for message_id in message_ids or ()]
-        keys = [key for key, message_ids in asked.items() if message_ids is None]
-        whole = [{"_id": {"$gt": f"{key}/", "$lt": f"{key}0"}} for key in keys]
+        queries: list[Document] = [{"facts": {"$in": ids}}] if ids else []
+        whole = [key for key, message_ids in asked.items() if message_ids is None]
+        queries += [{"_id": {"$gt": f"{key}/", "$lt": f"{key}0"}} for key in whole]
+        past: dict[str, dict[str, Past]] = {key: {} for key in asked}
+        decisions: dict[str, dict[str, PackedDecision]] = {key: {} for key in asked}
         async with _mongo_answers():
-            async for document in self._history.find({"$or": [{"_id": {"$in": ids}}, *whole]}):
-                key, _, message_id = document["_id"].rpartition("/")
-                found[key][message_id] = _unpack_past(document["body"])
-        return found
+            pages = await self._history.find({"$or": queries}).sort("_id").to_list(None) if queries else []
+        for page in pages:
+            key = page["_id"].rpartition("/")[0]
+            body, wanted = _unpack_page(page["body"]), asked[key]
+            known = {one.fact.message_id: one for one in body.past}
+            past[key].update({id_: one for id_, one in known.items() if wanted is None or id_ in wanted})
+            decisions[key].update({one.message_id: one for one in body.decisions})
+        return {key: History(past[key], decisions[key], message_ids is None) for key, message_ids in asked.items()}
 
-    async def save_history(self, moving: Sequence[Moved]) -> None:
-        writes = [
-            UpdateOne(
-                {"_id": f"{moved.key}/{moved.past.fact.message_id}", "rev": {"$lt": moved.rev}},
-                {"$set": {"rev": moved.rev, "body": _pack(moved.past)}},
-                upsert=True,
-            )
-            for moved in moving
-        ]
+    async def save_history(self, pages: Sequence[Page]) -> None:
+        writes = [InsertOne(_page_document(page)) for page in pages]
         async with _mongo_answers():
             try:
                 await self._history.bulk_write(writes, ordered=False)

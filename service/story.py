@@ -9,7 +9,7 @@ from rich.text import Text
 from contracts.fields import format_timestamp
 from contracts.outbound import certificate_id
 from rules.explain import Told, explain
-from rules.values import Change, Course, Fact, Record, Step, StepChange
+from rules.values import Change, Course, Fact, Record, Shown, Step, StepChange
 from service.simulate import state
 
 
@@ -29,17 +29,17 @@ def _told_json(key: str, told: Told) -> dict[str, Any]:
         "what": what_text(told),
         "decided_at": None if told.decided_at is None else format_timestamp(told.decided_at),
         "rules": [{"rule_id": reason.rule_id, "because": reason.because} for reason in told.reasons],
-        "before": {"step": _step_json(told.step_before), "course": _course_json(told.course_before)},
-        "after": {"step": _step_json(told.step_after), "course": _course_json(told.course_after)},
+        "before": {"step": _step_json(told, told.step_before), "course": _course_json(told.course_before)},
+        "after": {"step": _step_json(told, told.step_after), "course": _course_json(told.course_after)},
         "announced": [_change_json(key, change) for change in told.announced],
     }
 
 
-def _step_json(step: Step | None) -> dict[str, Any] | None:
-    if step is None:
+def _step_json(told: Told, step: Shown | None) -> dict[str, Any] | None:
+    if step is None or told.fact is None:
         return None
     return {
-        "step_id": step.step_id,
+        "step_id": told.fact.step_id,
         "percent": step.percent,
         "complete": step.complete,
         "unresolved": step.unresolved,

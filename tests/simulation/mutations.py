@@ -11,13 +11,12 @@ from msgspec.structs import replace
 
 from rules import window
 from rules.values import Timeline
-from rules.window import Past
 from service import deciding, kafka_log, lanes
 from service.batch import Clock, Decided, decide_record
 from service.inbox import Batch
 from service.lane import Lane, Prepared
 from service.lanes import Lanes
-from service.ports import Lease, Offsets, Outbound, Received, StoredRecord
+from service.ports import History, Lease, Offsets, Outbound, Received, StoredRecord
 from service.translate import HeardFact, HeardRequest
 from tests.service.memory_store import MemoryStore
 from tests.simulation.workers import FaultyStore, SimulatedWorld
@@ -153,9 +152,9 @@ def move_facts_away_with_the_write_that_brings_them() -> Any:
 def forget_the_history() -> Any:
     """Facts that have moved away are not looked for."""
 
-    async def nothing(self: MemoryStore, asked: Mapping[str, Any]) -> dict[str, dict[str, Past]]:
+    async def nothing(self: MemoryStore, asked: Mapping[str, Any]) -> dict[str, History]:
         assert self is not None
-        return {key: {} for key in asked}
+        return {key: History({}, {}, wanted is None) for key, wanted in asked.items()}
 
     return patch.object(FaultyStore, "history", nothing)
 

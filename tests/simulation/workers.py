@@ -9,10 +9,9 @@ from aiokafka import TopicPartition
 
 from contracts.topics import CONSUMED
 from rules.values import Instant
-from rules.window import Past
 from service.errors import WaitAndRetry
 from service.lanes import Lanes
-from service.ports import Lease, Moved, Offsets, StoredCourse, StoredRecord
+from service.ports import History, Lease, Offsets, Page, StoredCourse, StoredRecord
 from service.settings import Settings
 from tests.service.memory_store import MemoryStore
 from tests.simulation.kafka import Broker, FakeConsumer, FakeProducer
@@ -151,15 +150,15 @@ class FaultyStore:
         await self._after()
         return hit
 
-    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, dict[str, Past]]:
+    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, History]:
         await self._before()
         return await self._store.history(asked)
 
-    async def save_history(self, moving: Sequence[Moved]) -> None:
+    async def save_history(self, pages: Sequence[Page]) -> None:
         await self._before()
-        for moved in moving:
+        for page in pages:
             await self._after()
-            await self._store.save_history([moved])
+            await self._store.save_history([page])
         await self._after()
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
