@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -15,6 +16,8 @@ MAX_NUMBER = 2**31 - 1
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 def parse_timestamp(text: object) -> object:
@@ -27,15 +30,23 @@ def parse_timestamp(text: object) -> object:
         raise ValueError("must be an RFC 3339 time with an offset, like 2026-03-01T09:30:00Z")
     try:
         instant = (datetime.fromisoformat(text.upper()) - _EPOCH) // _MICROSECOND
-        format_timestamp(instant)  # an offset can carry it out of the years that can be written
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise ValueError(f"is not a time that exists: {error}") from None
+    if not _FIRST <= instant <= _LAST:  # an offset can carry it out of the years that can be written
+        raise ValueError("is not a time that exists: in UTC its year is not 1 to 9999")
     return instant
 
 
 def format_timestamp(instant: int) -> str:
     """Microseconds since 1970 UTC → RFC 3339 in UTC, with a fraction only where there is one."""
-    return (_EPOCH + instant * _MICROSECOND).isoformat().replace("+00:00", "Z")
+    second, fraction = divmod(instant, 1_000_000)
+    return f"{_format_second(second)}.{fraction:06d}Z" if fraction else f"{_format_second(second)}Z"
+
+
+@lru_cache(maxsize=4096)
+def _format_second(second: int) -> str:
+    """Many messages share one."""
+    return (_EPOCH + timedelta(seconds=second)).isoformat().removesuffix("+00:00")
 
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]

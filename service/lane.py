@@ -76,6 +76,7 @@ class Lane:
         store: Store,
         limits: Limits,
         flood: Flood,
+        turns: asyncio.Semaphore,
         future_tolerance_seconds: int,
         facts_in_record: int,
         prefix: str = "",
@@ -91,6 +92,7 @@ class Lane:
         self._store = store
         self._limits = limits
         self._flood = flood
+        self._turns = turns
         self._future_tolerance = future_tolerance_seconds * MICROSECONDS
         self._facts_in_record = facts_in_record
         self._prefix = prefix
@@ -231,8 +233,7 @@ class Lane:
         publishing: asyncio.Task[None] | None = None
         try:
             while True:
-                batch = await self._next_batch(publishing)
-                prepared = None if batch is None else await self._prepare(batch)
+                prepared = await self._next_prepared(publishing)
                 if publishing is not None:
                     await publishing
                     publishing = None
@@ -249,6 +250,14 @@ class Lane:
                 if not publishing.cancelled() and publishing.exception() is not None:
                     log.warning("transaction dropped", extra={"lane": self.number})
             raise
+
+    async def _next_prepared(self, publishing: asyncio.Task[None] | None) -> Prepared | None:
+        """The next batch, once it is this lane's turn: what is in hand bounds the memory of all lanes together."""
+        batch = await self._next_batch(publishing)
+        if batch is None:
+            return None
+        async with self._turns:
+            return await self._prepare(batch)
 
     async def _next_batch(self, publishing: asyncio.Task[None] | None) -> Batch | None:
         """Wait for messages and cut a batch of them; None when the transaction in hand ended or the lane closes."""

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid5
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from contracts import export
 from contracts.fields import Timestamp, format_timestamp, parse_timestamp
 from contracts.inbound import AttendanceChanged, CourseDefined
-from contracts.outbound import certificate_id, message_id
+from contracts.outbound import NAMESPACE, certificate_id, message_id
 from contracts.topics import CONSUMED, TOPICS, Topic
 
 HERE = Path(export.__file__).parent
@@ -183,4 +184,5 @@ def test_unknown_fields_are_ignored() -> None:
 def test_derived_ids_never_change() -> None:
     """Every id ever sent depends on these; a change here is a break for every reader."""
     assert message_id("acme/l-1/c-1", 1, "{}") == "ebc7a876-ff5c-5317-9ddd-5b1be7e831d9"
+    assert message_id("a/b/c", 7, "{}") == str(uuid5(NAMESPACE, "message/a/b/c/7/{}"))
     assert certificate_id("acme/l-1/c-1", 1) == "8335de3d-abcd-5818-83a2-c670d23f32bc"
