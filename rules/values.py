@@ -211,7 +211,7 @@ class Checkpoint(Struct, frozen=True, gc=False, array_like=True):
     steps: Mapping[str, Step]
 
 
-class Record(Struct, frozen=True, gc=False):
+class Record(Struct, frozen=True, gc=False, array_like=True):
     """One learner's standing in one course, with the facts and decisions behind it.
 
     Old facts may have moved away (rules.window): every one after the checkpoint is here.

@@ -16,11 +16,11 @@ from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Instant, Record, Timeline
 from rules.window import recall, shorten
+from service.packed import Packed, pack, unpack
 from service.ports import (
     History,
     Offsets,
     Outbound,
-    PackedDecision,
     Page,
     Pending,
     Received,
@@ -61,8 +61,8 @@ class Decided(NamedTuple):
     """A record once a batch has been folded into it, and what moves out of it with that write."""
 
     stored: StoredRecord
-    letters: Sequence[Letter]
     page: Page | None
+    letters: Sequence[Letter]
 
 
 class Clock(NamedTuple):
@@ -129,32 +129,33 @@ def decide_record(
             going = stored_change(stored.key, change, item.traceparent)
             added.append(Pending(received.topic, received.partition, received.offset, going))
     if record is before:
-        return Decided(stored, letters, None)
-    decisions = [*stored.decisions]
-    decisions += (PackedDecision.of(one, one.message_id not in record.facts) for one in record.decisions)
-    record = replace(record, decisions=())
-    page = None
-    if facts_in_record is not None:
-        record, moving = shorten(record, stored.record, history.past, facts_in_record, timeline)
-        decisions, moved = _decisions_of(decisions, record, history)
-        page = Page(stored.key, stored.rev, moving, moved) if moving else None
+        return Decided(stored, None, letters)
     kept = tuple(pending for pending in stored.pending if pending.offset >= committed.get(pending.topic, 0))
-    return Decided(StoredRecord(stored.key, stored.rev, record, (*kept, *added), tuple(decisions)), letters, page)
+    pending = (*kept, *added)
+    new = pack(Packed(one, one.message_id not in record.facts) for one in record.decisions)
+    decided = StoredRecord(stored.key, stored.rev, replace(record, decisions=()), pending, stored.decisions + new)
+    if facts_in_record is None:
+        return Decided(decided, None, letters)
+    return Decided(*_shortened(decided, stored, history, facts_in_record, timeline), letters)
 
 
-def _decisions_of(
-    decisions: Sequence[PackedDecision], record: Record, history: History
-) -> tuple[list[PackedDecision], tuple[PackedDecision, ...]]:
-    """Those that stay with a record, and those that move out of it with their facts."""
-    if len(decisions) == len(record.facts):
-        return list(decisions), ()
-    here = {one.message_id for one in decisions}
-    back = [one for one in history.decisions.values() if one.message_id in record.facts and one.message_id not in here]
-    of_definitions = [one for one in decisions if one.of_definition][-KEPT_DEFINITIONS:]
-    of_facts = [one for one in decisions if not one.of_definition]
+def _shortened(
+    decided: StoredRecord, stored: StoredRecord, history: History, facts_in_record: int, timeline: Timeline
+) -> tuple[StoredRecord, Page | None]:
+    """A record without its old facts and their decisions, and the page that these make."""
+    record, moving = shorten(decided.record, stored.record, history.past, facts_in_record, timeline)
+    if record is decided.record:
+        return decided, None
+    decisions = {(one.of_definition, one.message_id): one for one in unpack(decided.decisions)}
+    back = {(False, id_): history.decisions[id_] for id_ in record.facts if id_ in history.decisions}
+    of_facts = [one for (of_definition, _), one in (back | decisions).items() if not of_definition]
+    of_definitions = [one for one in decisions.values() if one.of_definition]
     staying = [one for one in of_facts if one.message_id in record.facts]
-    moving = tuple(one for one in of_facts if one.message_id not in record.facts)
-    return [*back, *of_definitions, *staying], moving
+    shortened = replace(decided, record=record, decisions=pack([*of_definitions[-KEPT_DEFINITIONS:], *staying]))
+    if not moving:
+        return shortened, None
+    leaving = pack(one for one in of_facts if one.message_id not in record.facts)
+    return shortened, Page(decided.key, decided.rev, moving, leaving)
 
 
 def _problem(record: Record, item: HeardFact, history: History, clock: Clock) -> Unusable | None:

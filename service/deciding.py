@@ -14,6 +14,7 @@ from rules.recount import HistoryNeeded
 from rules.values import Record
 from rules.window import recall
 from service.batch import NOT_ASKED, Clock, Decided, decide_record
+from service.packed import unpack
 from service.ports import History, Offsets, Received, Store, StoredCourse, StoredRecord
 from service.translate import HeardFact, HeardRequest, course_timeline
 
@@ -63,10 +64,9 @@ async def whole_records(store: Store, keys: Iterable[str]) -> dict[str, StoredRe
 
 
 def _whole(stored: StoredRecord, history: History) -> StoredRecord:
-    here = {one.message_id for one in stored.decisions}
-    packed = [*stored.decisions, *(one for one in history.decisions.values() if one.message_id not in here)]
-    decisions = sorted((one.decision for one in packed), key=lambda decision: decision.number)
-    return replace(stored, record=replace(recall(stored.record, history.past), decisions=tuple(decisions)))
+    by_number = {one.decision.number: one.decision for one in (*history.decisions.values(), *unpack(stored.decisions))}
+    decisions = tuple(decision for _, decision in sorted(by_number.items()))
+    return replace(stored, record=replace(recall(stored.record, history.past), decisions=decisions))
 
 
 async def _known_facts(store: Store, heard: Heard, records: Mapping[str, StoredRecord]) -> dict[str, History]:

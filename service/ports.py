@@ -7,11 +7,12 @@ offset of the next message; `start <= offset < end` are a batch's messages.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from msgspec import Raw, Struct, msgpack
+from msgspec import Struct
 
 from contracts.headers import Headers
-from rules.values import Decision, Instant, Record
+from rules.values import Instant, Record
 from rules.window import Past
+from service.packed import Packed
 
 Offsets = Mapping[str, int]
 
@@ -62,28 +63,6 @@ class Pending(Struct, frozen=True, gc=False, array_like=True):
     change: StoredChange
 
 
-class PackedDecision(Struct, frozen=True, gc=False, array_like=True):
-    """A decision as it is stored: nobody needs to look into it but who explains a record."""
-
-    message_id: str
-    of_definition: bool
-    packed: Raw
-
-    @classmethod
-    def of(cls, decision: Decision, of_definition: bool) -> "PackedDecision":
-        """Pack one."""
-        return cls(decision.message_id, of_definition, Raw(_pack(decision)))
-
-    @property
-    def decision(self) -> Decision:
-        """Unpack it."""
-        return _unpack(self.packed)
-
-
-_pack = msgpack.Encoder().encode
-_unpack = msgpack.Decoder(Decision).decode
-
-
 class StoredRecord(Struct, frozen=True, gc=False):
     """A record with its revision (0: not stored yet), its decisions, and what of it may still have to go out."""
 
@@ -91,15 +70,15 @@ class StoredRecord(Struct, frozen=True, gc=False):
     rev: int
     record: Record
     pending: tuple[Pending, ...] = ()
-    decisions: tuple[PackedDecision, ...] = ()
-    """Those of the facts that the record has, and the newest that followed from definitions."""
+    decisions: bytes = b""
+    """Packed (service.packed): those of the facts that the record has, and of definitions."""
 
 
 class History(NamedTuple):
     """What has moved out of a record, by message id: all of it (`whole`), or what was asked for."""
 
     past: Mapping[str, Past] = {}
-    decisions: Mapping[str, PackedDecision] = {}
+    decisions: Mapping[str, Packed] = {}
     whole: bool = False
 
 
@@ -109,7 +88,7 @@ class Page(Struct, frozen=True, gc=False):
     key: str
     rev: int
     past: tuple[Past, ...]
-    decisions: tuple[PackedDecision, ...]
+    decisions: bytes
 
 
 class StoredDefinition(Struct, frozen=True, gc=False, array_like=True):

@@ -23,11 +23,11 @@ from contracts.fields import course_key_of
 from rules.values import Instant, Record
 from rules.window import Past
 from service.errors import FixConfiguration, LaneLost, WaitAndRetry
+from service.packed import Packed, unpack
 from service.ports import (
     History,
     Lease,
     Offsets,
-    PackedDecision,
     Page,
     Pending,
     StoredCourse,
@@ -47,14 +47,14 @@ class _Body(Struct, frozen=True, array_like=True):
 
     record: Record
     pending: tuple[Pending, ...]
-    decisions: tuple[PackedDecision, ...]
+    decisions: bytes
 
 
 class _PageBody(Struct, frozen=True, array_like=True):
     """Likewise of a page of a record's history."""
 
     past: tuple[Past, ...]
-    decisions: tuple[PackedDecision, ...]
+    decisions: bytes
 
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -215,7 +215,7 @@ class MongoStore:
         whole = [key for key, message_ids in asked.items() if message_ids is None]
         queries += [{"_id": {"$gt": f"{key}/", "$lt": f"{key}0"}} for key in whole]
         past: dict[str, dict[str, Past]] = {key: {} for key in asked}
-        decisions: dict[str, dict[str, PackedDecision]] = {key: {} for key in asked}
+        decisions: dict[str, dict[str, Packed]] = {key: {} for key in asked}
         async with _mongo_answers():
             pages = await self._history.find({"$or": queries}).sort("_id").to_list(None) if queries else []
         for page in pages:
@@ -223,7 +223,7 @@ class MongoStore:
             body, wanted = _unpack_page(page["body"]), asked[key]
             known = {one.fact.message_id: one for one in body.past}
             past[key].update({id_: one for id_, one in known.items() if wanted is None or id_ in wanted})
-            decisions[key].update({one.message_id: one for one in body.decisions})
+            decisions[key].update({one.message_id: one for one in unpack(body.decisions)})
         return {key: History(past[key], decisions[key], message_ids is None) for key, message_ids in asked.items()}
 
     async def save_history(self, pages: Sequence[Page]) -> None:

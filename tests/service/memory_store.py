@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from contracts.fields import course_key_of
 from rules.values import Instant
 from service.errors import LaneLost
+from service.packed import unpack
 from service.ports import History, Lease, Offsets, Page, StoredCourse, StoredRecord
 
 
@@ -50,7 +51,7 @@ class MemoryStore:
     def _history(self, key: str, wanted: Collection[str] | None) -> History:
         pages = sorted(self.pages.get(key, ()), key=lambda page: page.rev)
         past = {past.fact.message_id: past for page in pages for past in page.past}
-        decisions = {one.message_id: one for page in pages for one in page.decisions}
+        decisions = {one.message_id: one for page in pages for one in unpack(page.decisions)}
         if wanted is None:
             return History(past, decisions, whole=True)
         return History({id_: past[id_] for id_ in wanted if id_ in past}, decisions)

@@ -12,9 +12,9 @@ from rules.decide import redecide
 from rules.values import Fact, Record, Timeline, Value
 from rules.window import Past
 from service.errors import FixConfiguration, LaneLost
+from service.packed import Packed, pack
 from service.ports import (
     History,
-    PackedDecision,
     Page,
     Pending,
     Store,
@@ -32,7 +32,8 @@ KEY = "acme/l-1/c-1"
 FACT = Fact("m1", 5, "attendance", "e.1", "s.1", Value("minutes", 30), (("source", "manual"),))
 ARRIVED, _ = arrive([FACT], ())
 RECORD = replace(ARRIVED, decisions=())
-DECISION = PackedDecision.of(ARRIVED.decisions[0], False)
+DECISION = Packed(ARRIVED.decisions[0], of_definition=False)
+PACKED = pack([DECISION])
 CHANGE = StoredChange("completion.step-completion-changed.v1", "id", 7, b"{}\xff", b"00-trace")
 PENDING = (Pending("lms.attendance-changed.v1", 3, 2**40, CHANGE),)
 VERSION = StoredDefinition(1, "d1", 5, '{"steps": []}')
@@ -53,8 +54,8 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
 
 async def test_a_record_is_given_back_as_it_was_saved(store: Store) -> None:
     assert await store.load_records([KEY]) == {}
-    assert await store.save_records([StoredRecord(KEY, 0, RECORD, PENDING, (DECISION,))])
-    assert await store.load_records([KEY, "a/b/c"]) == {KEY: StoredRecord(KEY, 1, RECORD, PENDING, (DECISION,))}
+    assert await store.save_records([StoredRecord(KEY, 0, RECORD, PENDING, PACKED)])
+    assert await store.load_records([KEY, "a/b/c"]) == {KEY: StoredRecord(KEY, 1, RECORD, PENDING, PACKED)}
 
 
 async def test_a_save_on_an_old_revision_misses_and_the_others_are_stored(store: Store) -> None:
@@ -78,7 +79,7 @@ async def test_a_second_insert_misses(store: Store) -> None:
 async def test_what_has_moved_away_is_found_by_id_or_as_a_whole(store: Store) -> None:
     past, second = Past(FACT, False), Past(replace(FACT, message_id="m2"), True)
     elsewhere = Past(replace(FACT, message_id="m.1"), False)
-    pages = [Page(KEY, 1, (past,), (DECISION,)), Page(KEY, 20, (second,), ()), Page(f"{KEY}0", 1, (elsewhere,), ())]
+    pages = [Page(KEY, 1, (past,), PACKED), Page(KEY, 20, (second,), b""), Page(f"{KEY}0", 1, (elsewhere,), b"")]
     await store.save_history(pages)
     await store.save_history(pages)
     whole = await store.history({KEY: None, "a/b/c": None})
@@ -94,7 +95,7 @@ async def test_what_has_moved_away_is_found_by_id_or_as_a_whole(store: Store) ->
 
 async def test_of_what_has_moved_away_the_newest_revision_counts(store: Store) -> None:
     def page(rev: int, overridden: bool) -> Page:
-        return Page(KEY, rev, (Past(FACT, overridden),), ())
+        return Page(KEY, rev, (Past(FACT, overridden),), b"")
 
     await store.save_history([page(10, True), page(9, False)])
     await store.save_history([page(2, False)])
