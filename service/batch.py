@@ -154,7 +154,8 @@ def accept_definitions(
         elif sum(len(version.content) for version in (*accepted.versions, definition)) > COURSE_LIMIT:
             letters.append((received, _too_large()))
         else:
-            accepted = replace(accepted, versions=(*accepted.versions, definition), sweeping=True)
+            versions = (*accepted.versions, definition)
+            accepted = replace(accepted, versions=versions, sweeping=True, would_complete=0)
     return accepted, letters
 
 

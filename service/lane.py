@@ -43,7 +43,7 @@ from service.failpoint import expects, reach
 from service.flood import Flood
 from service.inbox import Batch, Inbox, Limits
 from service.ports import Lease, Log, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
-from service.sweep import Sweep, requests_behind
+from service.sweep import Sweep, SweepLimits, requests_behind, without_early_requests
 from service.translate import Item, course_timeline, translate
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ class Lane:
         store: Store,
         limits: Limits,
         flood: Flood,
+        sweep_limits: SweepLimits,
         future_tolerance_seconds: int,
         prefix: str = "",
         clock: Callable[[], float] = time.time,
@@ -102,7 +103,7 @@ class Lane:
         self._paused = True
         self._committed: dict[str, int] = {}
         self._noted: dict[str, int] = {}
-        self._sweep = Sweep(number, partitions, log, store)
+        self._sweep = Sweep(number, partitions, log, store, sweep_limits)
         self.task = asyncio.create_task(self._run(), name=f"lane-{number}")
 
     # -- what the worker calls ----------------------------------------------------------------------------------
@@ -133,6 +134,11 @@ class Lane:
     def is_ready(self) -> bool:
         """Open, and not waiting for what an earlier owner has planned."""
         return self.state == "open" and not self._inbox.awaited
+
+    @property
+    def paused_courses(self) -> int:
+        """Courses of the lane whose newest definition waits for its release."""
+        return self._sweep.paused_courses
 
     async def lag_messages(self) -> int:
         """Messages known to be waiting: not handed over yet, in the inbox, or in a batch in hand."""
@@ -344,8 +350,9 @@ class Lane:
                 clock = self._now()
                 for key, heard in work.records.items():
                     record = records.get(key) or StoredRecord(key, 0, Record())
-                    timeline = course_timeline(courses.get(heard[0][1].course_key))
-                    decided[key], rejected = decide_record(record, heard, timeline, clock, self._committed)
+                    course = courses.get(heard[0][1].course_key)
+                    due = without_early_requests(heard, course)
+                    decided[key], rejected = decide_record(record, due, course_timeline(course), clock, self._committed)
                     letters += rejected
             changed = [
                 record for key, record in decided.items() if record is not records.get(key) and record.record.facts

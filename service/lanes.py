@@ -21,6 +21,7 @@ from service.kafka_log import KafkaLog
 from service.lane import Lane
 from service.ports import Received, Store
 from service.settings import Settings
+from service.sweep import SweepLimits
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             self._store,
             settings.limits,
             self.flood,
+            SweepLimits(settings.max_new_completions, settings.reevaluations_per_second),
             settings.future_tolerance_seconds,
             self._prefix,
             self._clock,

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from msgspec.structs import replace
 
 from rules.values import Timeline
-from service import kafka_log, lane, lanes
+from service import kafka_log, lane, lanes, sweep
 from service.batch import Clock, Letter, decide_record
 from service.inbox import Batch
 from service.lane import Lane, Prepared
@@ -142,6 +142,21 @@ def transactional_id_per_process() -> Any:
     return patch.object(SimulatedWorld, "make_producer", personal)
 
 
+def decide_again_while_paused() -> Any:
+    """A request counts also while the newest version of its course is not released."""
+    return patch.object(lane, "without_early_requests", lambda heard, _: heard)
+
+
+def forget_what_was_in_flight() -> Any:
+    """Nobody asks for records that a batch has stored under a version that was the newest when it was loaded."""
+    return patch.object(lane, "requests_behind", lambda *_: [])
+
+
+def do_not_look_for_releases() -> Any:
+    """The sweep waits to be woken, and a release wakes nobody."""
+    return patch.object(sweep, "LOOK_SECONDS", 1e9)
+
+
 @contextmanager
 def _both(one: Any, other: Any) -> Iterator[None]:
     with one, other:
@@ -159,5 +174,8 @@ MUTATIONS: dict[str, tuple[Mutation, int]] = {
     "a plan that is not fenced": (plan_without_fence, 1000),
     "skip the gate": (skip_the_gate, 300),
     "transactional id per process": (transactional_id_per_process, 300),
+    "decide again while paused": (decide_again_while_paused, 300),
+    "forget what was in flight": (forget_what_was_in_flight, 1000),
+    "do not look for releases": (do_not_look_for_releases, 300),
 }
 """Each with the number of seeds within which it must be caught."""

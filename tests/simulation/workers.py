@@ -7,8 +7,10 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from contracts.fields import course_key_of
 from contracts.topics import CONSUMED
 from rules.values import Instant
+from service.admin.courses import release
 from service.errors import WaitAndRetry
 from service.lanes import Lanes
 from service.ports import Lease, Offsets, StoredCourse, StoredRecord
@@ -144,11 +146,19 @@ class FaultyStore:
         hit = True
         await self._before()
         for number, record in enumerate(records):
+            self._check_released(record)
             if number % 4 == 3:
                 await self._after()
             hit &= await self._store.save_records([record])
         await self._after()
         return hit
+
+    def _check_released(self, record: StoredRecord) -> None:
+        """No record is decided again under a version that nobody has released."""
+        newest = record.record.decisions[-1] if record.record.decisions else None
+        if newest is not None and newest.message_id not in record.record.facts:
+            course = self._store.courses[course_key_of(record.key)]
+            assert newest.definition_version <= course.released, f"{record.key}: decided again while paused"
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         await self._before()
@@ -172,6 +182,10 @@ class FaultyStore:
         await self._before()
         return await self._store.records_behind(course_key, version, after, limit)
 
+    async def count_behind(self, course_key: str, version: int) -> int:
+        await self._before()
+        return await self._store.count_behind(course_key, version)
+
 
 class SimulatedWorld:
     """Broker, store, a group of processes, and the fate of all."""
@@ -184,6 +198,8 @@ class SimulatedWorld:
             batch_messages=self.fate.choice((1, 4, 12, 100)),
             new_facts_per_record=self.fate.choice((1, 3, 200)),
             shutdown_seconds=self.fate.choice((1, 10)),
+            max_new_completions=self.fate.choice((0, 2, 1000)),
+            reevaluations_per_second=self.fate.choice((1, 1000)),
         )
         self.members: list[Process] = []
         self.zombies: list[Process] = []
@@ -192,6 +208,12 @@ class SimulatedWorld:
     def make_producer(self, process: Process, transactional_id: str | None) -> FakeProducer:
         """For the worker's producers; where mutations take hold."""
         return FakeProducer(self.broker, process.pause, transactional_id)
+
+    async def release(self) -> None:
+        """The administrator lets every paused definition go on."""
+        for key, course in self.store.courses.items():
+            if course.is_paused:
+                await release(self.store, key)
 
     async def rebalance(self) -> None:
         """Share the lanes among the members; those that left know nothing of it."""
