@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from contracts.fields import course_key_of
 from rules.values import Record
 from service import metrics
 from service.batch import (
@@ -35,6 +34,7 @@ from service.batch import (
     dead_letter,
     decide_record,
     going_out,
+    outdated,
     rerouted,
     sort_out,
 )
@@ -343,7 +343,7 @@ class Lane:
         """Every record that the batch is about, as stored. A miss means another owner wrote: load and decide again."""
         records, courses = dict(stored), dict(courses)
         while True:
-            courses |= await self._store.load_courses(_outdated(records, courses))
+            courses |= await self._store.load_courses(outdated(records, courses))
             decided: dict[str, StoredRecord] = {}
             letters: list[Letter] = []
             with metrics.STAGE_SECONDS.labels("decide").time():
@@ -394,13 +394,3 @@ class Lane:
         if self._committed != self._noted and not self._inbox.is_planned:
             await self._store.plan(self.number, self._epoch, self._committed, self._committed)
             self._noted = dict(self._committed)
-
-
-def _outdated(records: Mapping[str, StoredRecord], courses: Mapping[str, StoredCourse]) -> set[str]:
-    """Courses that another owner knew a newer version of when it wrote one of these records."""
-    known = {key: course.versions[-1].version for key, course in courses.items()}
-    return {
-        course_key_of(key)
-        for key, stored in records.items()
-        if known.get(course_key_of(key), 0) < stored.record.definition_version
-    }
