@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from contracts import headers
-from contracts.fields import format_timestamp
+from contracts.fields import course_key_of, format_timestamp
 from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Instant, Record, Timeline
@@ -183,6 +183,16 @@ def _reused(message_id: str) -> Unusable:
     )
 
 
+def outdated(records: Mapping[str, StoredRecord], courses: Mapping[str, StoredCourse]) -> set[str]:
+    """Courses that another owner knew a newer version of when it wrote one of these records."""
+    known = {key: course.versions[-1].version for key, course in courses.items()}
+    return {
+        course_key_of(key)
+        for key, stored in records.items()
+        if known.get(course_key_of(key), 0) < stored.record.definition_version
+    }
+
+
 def accept_definitions(
     course: StoredCourse,
     heard: Iterable[tuple[Received, HeardDefinition]],
@@ -205,7 +215,8 @@ def accept_definitions(
         elif sum(len(version.content) for version in (*accepted.versions, definition)) > COURSE_LIMIT:
             letters.append((received, _too_large()))
         else:
-            accepted = replace(accepted, versions=(*accepted.versions, definition), sweeping=True)
+            versions = (*accepted.versions, definition)
+            accepted = replace(accepted, versions=versions, sweeping=True, would_complete=0)
     return accepted, letters
 
 

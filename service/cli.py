@@ -15,9 +15,8 @@ from contracts.fields import ID_PATTERN, record_key
 from rules.render import cells
 from rules.tables import SHIPPED, TableError, load
 from rules.tables import Table as DecisionTable
-from service.commands import lag, reassign
+from service.commands import courses, definitions, lag, reassign
 from service.commands.common import MEND, NO, JsonOption, console, reported, run
-from service.commands.courses import courses_app
 from service.commands.dead_letters import dead_letters_app
 from service.commands.upload import upload_app
 from service.errors import FixConfiguration
@@ -31,6 +30,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 topics_app = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
+courses_app = typer.Typer(help="Course definitions: look, try, send, release.", no_args_is_help=True)
 rules_app = typer.Typer(help="Prints the decision tables; checks a candidate.", invoke_without_command=True)
 app.add_typer(topics_app, name="topics")
 app.add_typer(rules_app, name="rules")
@@ -38,6 +38,11 @@ app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(upload_app, name="upload")
 app.add_typer(courses_app, name="courses")
 
+courses_app.command("list", epilog="Example: ratchet courses list --tenant acme")(courses.list_courses)
+courses_app.command("show", epilog="Example: ratchet courses show acme safety-101")(courses.show)
+courses_app.command("preview", epilog="Example: ratchet courses preview safety-101.yaml")(courses.preview)
+courses_app.command("apply", epilog="Example: ratchet courses apply safety-101.yaml --wait")(definitions.apply)
+courses_app.command("release", epilog="Example: ratchet courses release acme safety-101 --wait")(definitions.release)
 app.command("lag", epilog="Example: ratchet lag --watch")(lag.lag)
 app.command(
     "reassign", epilog="Example: ratchet reassign --tenant acme --course safety-101 --file learners.csv --dry-run"

@@ -5,15 +5,19 @@ record's checkpoint count, its whole history is recalled, for a few records at a
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 
 from msgspec.structs import replace
 
+from contracts.fields import course_key_of
+from contracts.topics import REEVALUATION_REQUESTED
 from rules.recount import HistoryNeeded
-from rules.values import Record
+from rules.values import Instant, Record
 from rules.window import recall
-from service.batch import NOT_ASKED, Clock, Decided, decide_record
+from service import metrics
+from service.batch import NOT_ASKED, Clock, Decided, Letter, decide_record, outdated
+from service.failpoint import expects, reach
 from service.packed import unpack
 from service.ports import History, Offsets, Received, Store, StoredCourse, StoredRecord
 from service.translate import HeardFact, HeardRequest, course_timeline
@@ -21,6 +25,60 @@ from service.translate import HeardFact, HeardRequest, course_timeline
 RECALLED_TOGETHER = 8
 """Whole histories in memory at a time."""
 Heard = Mapping[str, Sequence[tuple[Received, HeardFact | HeardRequest]]]
+
+
+async def decide_and_store(
+    store: Store,
+    heard: Heard,
+    stored: Mapping[str, StoredRecord],
+    courses: Mapping[str, StoredCourse],
+    now: Callable[[], Clock],
+    committed: Offsets,
+    facts_in_record: int,
+) -> tuple[dict[str, StoredRecord], list[Letter]]:
+    """Every record that was heard of, as stored. A miss means another owner wrote: load and decide again."""
+    records, courses = dict(stored), dict(courses)
+    while True:
+        courses |= await store.load_courses(outdated(records, courses))
+        due = without_early_requests(heard, courses)
+        with metrics.STAGE_SECONDS.labels("decide").time():
+            decided = await decide_records(store, due, records, courses, now(), committed, facts_in_record)
+        changed = [
+            one
+            for key, one in decided.items()
+            if one.stored is not records.get(key) and one.stored.record.latest is not None
+        ]
+        with metrics.STAGE_SECONDS.labels("store").time():
+            if not changed or await _save(store, changed):
+                letters = [letter for one in decided.values() for letter in one.letters]
+                return {key: one.stored for key, one in decided.items()}, letters
+        metrics.STORE_MISSES.inc()
+        records = await store.load_records(heard)
+
+
+async def _save(store: Store, decided: Collection[Decided]) -> bool:
+    """What moves out of the records first, then the records: all at once, unless a test wants a death between."""
+    records = [one.stored for one in decided]
+    pages = [one.page for one in decided if one.page is not None]
+    if pages:
+        await store.save_history(pages)
+    if not expects("mid_store"):
+        return await store.save_records(records)
+    half = len(records) // 2
+    first = await store.save_records(records[:half]) if half else True
+    reach("mid_store")
+    return await store.save_records(records[half:]) and first
+
+
+async def decide_again(
+    store: Store, keys: Iterable[str], course: StoredCourse, now: Instant
+) -> list[tuple[StoredRecord, StoredRecord]]:
+    """Each of these records as it is, and as it would be under the course's newest definition. Nothing is stored."""
+    stored = await store.load_records(keys)
+    nothing = Received(REEVALUATION_REQUESTED.name, 0, 0, 0, None, None, ())
+    heard = {key: [(nothing, HeardRequest(key, course.key, None))] for key in stored}
+    decided = await decide_records(store, heard, stored, {course.key: course}, Clock(now, now), {})
+    return [(stored[key], one.stored) for key, one in decided.items()]
 
 
 async def decide_records(
@@ -37,10 +95,9 @@ async def decide_records(
     decided: dict[str, Decided] = {}
 
     def decide_one(key: str, history: History) -> None:
-        said = heard[key]
         stored = records.get(key) or StoredRecord(key, 0, Record())
-        timeline = course_timeline(courses.get(said[0][1].course_key))
-        decided[key] = decide_record(stored, said, timeline, clock, committed, history, facts_in_record)
+        timeline = course_timeline(courses.get(course_key_of(key)))
+        decided[key] = decide_record(stored, heard[key], timeline, clock, committed, history, facts_in_record)
 
     needing = []
     for key in heard:
@@ -54,6 +111,19 @@ async def decide_records(
             decide_one(key, history)
             await asyncio.sleep(0)  # a long history takes long to count; heartbeats must not wait for all of them
     return decided
+
+
+def without_early_requests(heard: Heard, courses: Mapping[str, StoredCourse]) -> Heard:
+    """What was heard, but for requests to decide a record again while its course's newest version may not be."""
+    unreleased = {key for key, course in courses.items() if not course.is_released}
+    if not unreleased:
+        return heard
+    return {
+        key: [(received, item) for received, item in said if not isinstance(item, HeardRequest)]
+        if course_key_of(key) in unreleased
+        else said
+        for key, said in heard.items()
+    }
 
 
 async def whole_records(store: Store, keys: Iterable[str]) -> dict[str, StoredRecord]:

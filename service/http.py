@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 def make_app(lanes: Lanes) -> Starlette:
     """Alive: the event loop answers. Ready: the group was joined, broker and database answer, every lane is open.
 
-    A flood of dead letters is told of, but does not make the worker less ready.
+    A flood of dead letters and courses that wait for their release are told of, but do not make it less ready.
     """
 
     async def livez(_: Request) -> Response:
@@ -37,6 +37,7 @@ def make_app(lanes: Lanes) -> Starlette:
                 "lag_messages": await lane.lag_messages(),
                 "failure": lane.failure,
                 "ready": lane.is_ready,
+                "paused_reevaluations": lane.paused_courses,
             }
             for lane in sorted(lanes.by_number.values(), key=lambda lane: lane.number)
         ]

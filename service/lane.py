@@ -19,16 +19,14 @@ stored while the last one's transaction commits; transactions stay in order and 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from contracts.fields import course_key_of
 from service import metrics
 from service.batch import (
     Clock,
-    Decided,
     Letter,
     Work,
     accept_definitions,
@@ -37,13 +35,13 @@ from service.batch import (
     rerouted,
     sort_out,
 )
-from service.deciding import decide_records
+from service.deciding import decide_and_store
 from service.errors import FixConfiguration, LaneLost, WaitAndRetry
-from service.failpoint import expects, reach
+from service.failpoint import reach
 from service.flood import Flood
 from service.inbox import Batch, Inbox, Limits
 from service.ports import Lease, Log, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
-from service.sweep import Sweep, requests_behind
+from service.sweep import Sweep, SweepLimits, requests_behind
 from service.translate import Item, translate
 
 log = logging.getLogger(__name__)
@@ -77,6 +75,7 @@ class Lane:
         limits: Limits,
         flood: Flood,
         turns: asyncio.Semaphore,
+        sweep_limits: SweepLimits,
         future_tolerance_seconds: int,
         facts_in_record: int,
         prefix: str = "",
@@ -106,7 +105,7 @@ class Lane:
         self._paused = True
         self._committed: dict[str, int] = {}
         self._noted: dict[str, int] = {}
-        self._sweep = Sweep(number, partitions, log, store)
+        self._sweep = Sweep(number, partitions, log, store, sweep_limits)
         self.task = asyncio.create_task(self._run(), name=f"lane-{number}")
 
     # -- what the worker calls ----------------------------------------------------------------------------------
@@ -137,6 +136,11 @@ class Lane:
     def is_ready(self) -> bool:
         """Open, and not waiting for what an earlier owner has planned."""
         return self.state == "open" and not self._inbox.awaited
+
+    @property
+    def paused_courses(self) -> int:
+        """Courses of the lane whose newest definition waits for its release."""
+        return self._sweep.paused_courses
 
     async def lag_messages(self) -> int:
         """Messages known to be waiting: not handed over yet, in the inbox, or in a batch in hand."""
@@ -302,7 +306,9 @@ class Lane:
         self._noted = dict(self._committed)
         reach("after_load")
         courses, letters = await self._store_definitions(work, courses)
-        records, rejected = await self._decide_and_store(work, stored, courses)
+        records, rejected = await decide_and_store(
+            self._store, work.records, stored, courses, self._now, self._committed, self._facts_in_record
+        )
         reach("after_store")
         late = await self._decided_under_old_definitions(work, records)
         unusable = (*work.unusable, *letters, *rejected)
@@ -342,42 +348,6 @@ class Lane:
                 self._sweep.wake()
         return newest, letters
 
-    async def _decide_and_store(
-        self, work: Work, stored: Mapping[str, StoredRecord], courses: Mapping[str, StoredCourse]
-    ) -> tuple[dict[str, StoredRecord], list[Letter]]:
-        """Every record that the batch is about, as stored. A miss means another owner wrote: load and decide again."""
-        records, courses = dict(stored), dict(courses)
-        while True:
-            courses |= await self._store.load_courses(_outdated(records, courses))
-            with metrics.STAGE_SECONDS.labels("decide").time():
-                decided = await decide_records(
-                    self._store, work.records, records, courses, self._now(), self._committed, self._facts_in_record
-                )
-            changed = {
-                key: one
-                for key, one in decided.items()
-                if one.stored is not records.get(key) and one.stored.record.latest is not None
-            }
-            with metrics.STAGE_SECONDS.labels("store").time():
-                if not changed or await self._save(list(changed.values())):
-                    letters = [letter for one in decided.values() for letter in one.letters]
-                    return {key: one.stored for key, one in decided.items()}, letters
-            metrics.STORE_MISSES.inc()
-            records = await self._store.load_records(work.records)
-
-    async def _save(self, decided: Collection[Decided]) -> bool:
-        """What moves out of the records first, then the records: all at once, unless a test wants a death between."""
-        records = [one.stored for one in decided]
-        pages = [one.page for one in decided if one.page is not None]
-        if pages:
-            await self._store.save_history(pages)
-        if not expects("mid_store"):
-            return await self._store.save_records(records)
-        half = len(records) // 2
-        first = await self._store.save_records(records[:half]) if half else True
-        reach("mid_store")
-        return await self._store.save_records(records[half:]) and first
-
     async def _decided_under_old_definitions(self, work: Work, records: Mapping[str, StoredRecord]) -> list[Outbound]:
         """A definition that came while the batch was in flight has not seen its records: ask to decide them again."""
         if not records:
@@ -400,13 +370,3 @@ class Lane:
         if self._committed != self._noted and not self._inbox.is_planned:
             await self._store.plan(self.number, self._epoch, self._committed, self._committed)
             self._noted = dict(self._committed)
-
-
-def _outdated(records: Mapping[str, StoredRecord], courses: Mapping[str, StoredCourse]) -> set[str]:
-    """Courses that another owner knew a newer version of when it wrote one of these records."""
-    known = {key: course.versions[-1].version for key, course in courses.items()}
-    return {
-        course_key_of(key)
-        for key, stored in records.items()
-        if known.get(course_key_of(key), 0) < stored.record.definition_version
-    }

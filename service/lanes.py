@@ -21,6 +21,7 @@ from service.kafka_log import KafkaLog
 from service.lane import Lane
 from service.ports import Received, Store
 from service.settings import Settings
+from service.sweep import SweepLimits
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             settings.limits,
             self.flood,
             self._turns,
+            SweepLimits(settings.max_new_completions, settings.reevaluations_per_second),
             settings.future_tolerance_seconds,
             settings.facts_in_record,
             self._prefix,

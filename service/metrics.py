@@ -19,6 +19,11 @@ STORE_MISSES = Counter("ratchet_store_misses_total", "Compare-and-set writes tha
 LANE_FAILURES = Counter("ratchet_lane_failures_total", "Times a lane stopped to wait, or was lost.", ["state"])
 LANES = Gauge("ratchet_lanes", "Lanes of this worker, by state.", ["state"])
 LAG_MESSAGES = Gauge("ratchet_lag_messages", "Messages read from Kafka's end but not committed, by lane.", ["lane"])
+PAUSED_REEVALUATIONS = Gauge(
+    "ratchet_paused_reevaluations",
+    "Courses whose newest definition would complete too many learners and waits for its release, by lane.",
+    ["lane"],
+)
 STAGE_SECONDS = Histogram(
     "ratchet_stage_seconds",
     "Time a batch spends in each stage.",

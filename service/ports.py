@@ -101,13 +101,34 @@ class StoredDefinition(Struct, frozen=True, gc=False, array_like=True):
 
 
 class StoredCourse(Struct, frozen=True, gc=False):
-    """A course's versions, oldest first. `sweeping`: records in progress may still carry an older version."""
+    """A course's versions, oldest first, and how far the records in progress are decided again under the newest.
+
+    `sweeping`: some may still carry an older version. They are decided again only under a version that is released,
+    because it completes no more learners than its cap, or because an administrator says so.
+    """
 
     key: str
     rev: int
     lane: int
     versions: tuple[StoredDefinition, ...] = ()
     sweeping: bool = False
+    released: int = 0
+    """The newest version under which records may be decided again."""
+    would_complete: int = 0
+    """Not 0: the newest version is paused, because it would complete at least so many learners."""
+
+    @property
+    def newest(self) -> StoredDefinition:
+        """The newest version; a stored course has one."""
+        return self.versions[-1]
+
+    @property
+    def is_released(self) -> bool:
+        return bool(self.versions) and self.released >= self.newest.version
+
+    @property
+    def is_paused(self) -> bool:
+        return self.would_complete > 0
 
 
 class Lease(Struct, frozen=True, gc=False):
@@ -155,13 +176,19 @@ class Store(Protocol):
         """Compare-and-set on the revision, then raise it. False: missed."""
 
     async def newest_versions(self, keys: Iterable[str]) -> dict[str, tuple[int, Instant]]:
-        """The newest version, and its changed_at, of those that exist, by key."""
+        """The newest version, and its changed_at, of those whose newest version is released, by key.
+
+        Where it is released later than this is read, the sweep that follows finds every record stored before.
+        """
 
     async def courses_to_sweep(self, lane: int) -> list[StoredCourse]:
-        """Courses of the lane whose records in progress may still carry an older version."""
+        """Courses of the lane whose records in progress may still carry an older version, paused ones included."""
 
     async def records_behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
         """Keys, in order and greater than `after`, of the course's records in progress under an older version."""
+
+    async def count_behind(self, course_key: str, version: int) -> int:
+        """How many `records_behind` gives on all its pages."""
 
 
 class Log(Protocol):

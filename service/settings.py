@@ -82,6 +82,14 @@ class Settings(BaseSettings):
         description="So many of a record's newest facts stay with it; once there are twice as many, the older ones "
         "move to `record_history`",
     )
+    max_new_completions: Annotated[int, Field(ge=0, le=2**31)] = Field(
+        1000,
+        description="A new course definition that would complete more learners than this waits for "
+        "`ratchet courses release`",
+    )
+    reevaluations_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        1000, description="After a new course definition, records that each lane has decided again in a second, at most"
+    )
     future_tolerance_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
         300, description="A `changed_at` further ahead than this goes to the dead letters"
     )

@@ -106,14 +106,30 @@ def _course_document(course: StoredCourse) -> Document:
         "rev": course.rev + 1,
         "lane": course.lane,
         "sweeping": course.sweeping,
-        "newest": [course.versions[-1].version, course.versions[-1].changed_at],
+        "released": course.released,
+        "is_released": course.is_released,
+        "would_complete": course.would_complete,
+        "newest": [course.newest.version, course.newest.changed_at],
         "versions": msgspec.to_builtins(course.versions),
     }
 
 
 def _stored_course(document: Mapping[str, Any]) -> StoredCourse:
     versions = msgspec.convert(document["versions"], tuple[StoredDefinition, ...])
-    return StoredCourse(document["_id"], document["rev"], document["lane"], versions, document["sweeping"])
+    return StoredCourse(
+        document["_id"],
+        document["rev"],
+        document["lane"],
+        versions,
+        document["sweeping"],
+        document["released"],
+        document["would_complete"],
+    )
+
+
+def _behind(course_key: str, version: int) -> Document:
+    """Records of a course in progress that were decided under an older version; the index `behind` finds them."""
+    return {"course_key": course_key, "open": True, "definition_version": {"$lt": version}}
 
 
 class MongoStore:
@@ -149,8 +165,8 @@ class MongoStore:
         await self.check()
         async with _mongo_answers():
             await self._records.create_index(
-                ["course_key", "definition_version", "_id"],
-                name="in_progress",
+                ["course_key", "open", "_id", "definition_version"],  # answers pages and counts without the records
+                name="behind",
                 partialFilterExpression={"open": True},
             )
             await self._records.create_index(
@@ -262,8 +278,9 @@ class MongoStore:
                 yield _stored_course(document)
 
     async def newest_versions(self, keys: Iterable[str]) -> dict[str, tuple[int, Instant]]:
+        query = {"_id": {"$in": list(keys)}, "is_released": True}
         async with _mongo_answers():
-            found = await self._courses.find({"_id": {"$in": list(keys)}}, {"newest": 1}).to_list(None)
+            found = await self._courses.find(query, {"newest": 1}).to_list(None)
         return {document["_id"]: (document["newest"][0], document["newest"][1]) for document in found}
 
     async def courses_to_sweep(self, lane: int) -> list[StoredCourse]:
@@ -272,15 +289,14 @@ class MongoStore:
         return [_stored_course(document) for document in documents]
 
     async def records_behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
-        query = {
-            "course_key": course_key,
-            "open": True,
-            "definition_version": {"$lt": version},
-            "_id": {"$gt": after},
-        }
+        query = {**_behind(course_key, version), "_id": {"$gt": after}}
         async with _mongo_answers():
             found = await self._records.find(query, {"_id": 1}).sort("_id").limit(limit).to_list(None)
         return [document["_id"] for document in found]
+
+    async def count_behind(self, course_key: str, version: int) -> int:
+        async with _mongo_answers():
+            return int(await self._records.count_documents(_behind(course_key, version)))
 
     # -- replays of dead letters (service.admin.dead_letters) ---------------------------------------------------
 

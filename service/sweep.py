@@ -1,14 +1,19 @@
 """After a new definition: asks, record by record, to decide those in progress again.
 
+Before the first request a new version is judged: how many learners would it complete? More than the cap pauses it,
+until `ratchet courses release` or a newer version; otherwise it is released. A request that comes while the newest
+version is not released decides nothing: the sweep that follows the release finds its record again.
+
 A sweep repeats, each pass once the requests of the last one have been dealt with, until no record in progress carries
-an older version. Records written by batches that were in flight are asked for by those batches themselves. Deciding
-again is idempotent, so at least once is enough here.
+an older version. Records written by batches that were in flight are asked for by those batches themselves, where the
+version is released; where it is released later, they are stored by then and the sweep finds them. Deciding again is
+idempotent, so at least once is enough here; and whoever takes the lane over goes on with what is still behind.
 """
 
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import uuid5
 
 from msgspec.structs import replace
@@ -18,6 +23,8 @@ from contracts.inbound import ReevaluationRequested
 from contracts.outbound import NAMESPACE
 from contracts.topics import REEVALUATION_REQUESTED
 from rules.values import Instant
+from service import metrics
+from service.deciding import decide_again
 from service.errors import WaitAndRetry
 from service.ports import Log, Outbound, Store, StoredCourse, StoredRecord
 from service.translate import partition_of
@@ -25,10 +32,21 @@ from service.translate import partition_of
 log = logging.getLogger(__name__)
 
 PAGE: Final = 1000
+JUDGED_TOGETHER: Final = 100
+"""So few records at a time that deciding them keeps the lanes, in the same event loop, waiting some milliseconds."""
+LOOK_SECONDS: Final = 5.0
+"""A release is a write to the database and wakes nobody: look for one so often, and try a failed pass again."""
 PASS_SECONDS: Final = 1.0
-"""Between two looks at what has become of a pass, and before a failed one is tried again."""
+"""Between two looks at what has become of a pass."""
 LOOKS: Final = 600
 """After so many looks a pass is repeated whatever has become of its requests."""
+
+
+class SweepLimits(NamedTuple):
+    """Bounds of what a new definition sets off; each is a setting."""
+
+    max_new_completions: int = 1000
+    reevaluations_per_second: int = 1000
 
 
 def request(key: str, version: int, changed_at: Instant, partition: int) -> Outbound:
@@ -63,11 +81,14 @@ def requests_behind(
 class Sweep:
     """The sweeps of one lane's courses, in the background of the lane."""
 
-    def __init__(self, lane: int, partitions: int, log: Log, store: Store) -> None:
+    def __init__(self, lane: int, partitions: int, log: Log, store: Store, limits: SweepLimits) -> None:
+        self.paused_courses = 0
+        """Of the lane, as last seen: their newest version waits for its release."""
         self._lane = lane
         self._partitions = partitions
         self._log = log
         self._store = store
+        self._limits = limits
         self._wake = asyncio.Event()
         self.task = asyncio.create_task(self._run(), name=f"sweep-{lane}")
 
@@ -79,42 +100,90 @@ class Sweep:
         """End at once; what is left is found again by the next owner."""
         self.task.cancel()
         await asyncio.wait([self.task])
+        self._note_paused(0)
 
     async def _run(self) -> None:
+        await self._wake.wait()  # until the lane is open
         while True:
-            await self._wake.wait()
             self._wake.clear()
             try:
                 sent = await self._all_passes()
-                if not sent:
+                if sent:
+                    await self._until_dealt_with(sent)
                     continue
-                await self._until_dealt_with(sent)
             except WaitAndRetry as error:
                 log.warning("sweep waits", extra={"lane": self._lane, "error": str(error)})
-                await asyncio.sleep(PASS_SECONDS)
-            self._wake.set()
+            await self._until_woken()
+
+    async def _until_woken(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
 
     async def _all_passes(self) -> dict[int, int]:
-        """One pass over each course that needs it. Gives how far the requests reach, by partition."""
+        """One pass over each course that needs it and may have it. Gives how far the requests reach, by partition."""
         sent: dict[int, int] = {}
+        paused = 0
         for course in await self._store.courses_to_sweep(self._lane):
-            sent |= await self._pass(course)
+            judged = course if course.is_paused or course.is_released else await self._judge(course)
+            paused += judged.is_paused
+            if judged.is_released:
+                sent |= await self._pass(judged)
+        self._note_paused(paused)
         return sent
+
+    def _note_paused(self, courses: int) -> None:
+        self.paused_courses = courses
+        metrics.PAUSED_REEVALUATIONS.labels(self._lane).set(courses)
+
+    async def _judge(self, course: StoredCourse) -> StoredCourse:
+        """Release the newest version, or pause it. As it was where somebody else wrote: the next look judges anew."""
+        newest = course.newest
+        would_complete = await self._completions(course)
+        if would_complete > self._limits.max_new_completions:
+            judged = replace(course, would_complete=would_complete)
+        else:
+            judged = replace(course, released=newest.version)
+        if not await self._store.save_course(judged):
+            return course
+        about = {"lane": self._lane, "course": course.key, "version": newest.version}
+        if judged.is_paused:
+            log.warning("re-evaluation is paused", extra={**about, "would_complete_at_least": would_complete})
+        else:
+            records = await self._store.count_behind(course.key, newest.version)
+            log.info("re-evaluation begins", extra={**about, "records": records, "would_complete": would_complete})
+        return replace(judged, rev=course.rev + 1)
+
+    async def _completions(self, course: StoredCourse) -> int:
+        """How many learners the newest version would complete; counting ends soon above the cap."""
+        after, count = "", 0
+        while keys := await self._store.records_behind(course.key, course.newest.version, after, JUDGED_TOGETHER):
+            after = keys[-1]
+            again = await decide_again(self._store, keys, course, course.newest.changed_at)
+            count += sum(now.record.standing.course.status != was.record.standing.course.status for was, now in again)
+            if count > self._limits.max_new_completions:
+                return count
+            await asyncio.sleep(0)
+        return count
 
     async def _pass(self, course: StoredCourse) -> dict[int, int]:
         """Ask for every record behind, page by page. Where there is none, the course is done."""
-        newest = course.versions[-1]
+        newest = course.newest
         after = ""
         sent: dict[int, int] = {}
-        while keys := await self._store.records_behind(course.key, newest.version, after, PAGE):
+        page = min(PAGE, self._limits.reevaluations_per_second)
+        while keys := await self._store.records_behind(course.key, newest.version, after, page):
             after = keys[-1]
             requests = [
                 request(key, newest.version, newest.changed_at, partition_of(key.encode(), self._partitions))
                 for key in keys
             ]
             sent |= await self._log.send(REEVALUATION_REQUESTED.name, requests)
-        if not sent:
-            await self._store.save_course(replace(course, sweeping=False))
+            await asyncio.sleep(len(keys) / self._limits.reevaluations_per_second)
+        if not sent and await self._store.save_course(replace(course, sweeping=False)):
+            log.info("re-evaluation is done", extra={"course": course.key, "version": newest.version})
         return sent
 
     async def _until_dealt_with(self, sent: Mapping[int, int]) -> None:

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 RULES_MAY_IMPORT = {"collections", "importlib", "itertools", "msgspec", "typing", "yaml"}
 """`importlib.resources` reads the tables that come with the package; render.py, a tool, is apart."""
-CONTRACTS_MAY_IMPORT = {"collections", "datetime", "pydantic", "re", "typing", "uuid"}
+CONTRACTS_MAY_IMPORT = {"collections", "datetime", "functools", "hashlib", "pydantic", "re", "typing", "uuid"}
 TOOLS = {"rules/render.py": {"sys", "pathlib"}, "contracts/export.py": {"json", "pathlib", "yaml"}}
 
 

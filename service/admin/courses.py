@@ -1,118 +1,204 @@
-"""Course definitions: sent from a file, listed, shown, and their impact told beforehand."""
+"""Course definitions: read from a file, sent, their impact told beforehand, what became of them, released."""
 
+import asyncio
 import json
 import time
-from collections import Counter
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable
+from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import uuid5
 
 import yaml
 from msgspec.structs import replace
 
+from contracts.fields import format_timestamp
 from contracts.outbound import NAMESPACE
 from contracts.topics import COURSE_DEFINED
-from service.admin.impact import EFFECTS, NAMED, Effects, effects_on
+from service.admin.impact import EFFECTS, Effects, Impact, effects_on, tallied
 from service.admin.sending import Sender
 from service.batch import Clock, accept_definitions
-from service.deciding import decide_records
+from service.deciding import decide_again
 from service.errors import FixConfiguration
-from service.ports import Outbound, Received, StoredCourse
+from service.ports import Outbound, Received, Store, StoredCourse, StoredDefinition
 from service.settings import Settings
 from service.store_mongo import MongoStore
-from service.translate import HeardDefinition, HeardRequest, Unusable, read
+from service.translate import HeardDefinition, Unusable, read
 
 PAGE = 500
+LOOK_SECONDS = 0.5
+"""Between two looks at a re-evaluation."""
+Progress = Callable[[int], None]
+"""Is told how many records are through."""
+PERCENT = "gets another percent"
+"""Of a step, and nothing else."""
 
 
 class Candidate(NamedTuple):
-    """A definition from a file, and the course as it is known. `message` is what is sent; None where it is known."""
+    """A definition from a file, and the course as it would be with it. `is_new`: it is not known yet."""
 
-    heard: HeardDefinition
+    key: str
+    definition: StoredDefinition
     course: StoredCourse
-    message: bytes | None
+    message: bytes
+    is_new: bool
 
     @property
-    def version(self) -> int:
-        return self.heard.definition.version
+    def identity(self) -> str:
+        """The same for the same content and version, so that sending it again sends the same message."""
+        return _identity(self.definition.content)
+
+
+def _identity(content: str) -> str:
+    return f"course-{uuid5(NAMESPACE, f'course/{content}')}"
 
 
 async def read_candidate(store: MongoStore, path: Path, now: str) -> Candidate:
     """The definition in a YAML file: the fields of course-defined. Without `version` it is the next one.
 
-    `message_id` follows from the content, `changed_at` is now, unless given. Raises FixConfiguration that names the
-    field and the file.
+    `changed_at` is now unless given, `message_id` follows from the rest. Raises FixConfiguration that names the field
+    and the file.
     """
-    value = _parsed(path)
-    key = f"{value.get('tenant_id')}/{value.get('course_id')}"
+    given = _parsed(path)
+    key = f"{given.get('tenant_id')}/{given.get('course_id')}"
     course = (await store.load_courses([key])).get(key) or StoredCourse(key, 0, 0)
-    newest = course.versions[-1].version if course.versions else 0
-    version = value.setdefault("version", newest + 1)
-    value.setdefault("changed_at", now)
-    value.setdefault("message_id", str(uuid5(NAMESPACE, f"course/{json.dumps(value, sort_keys=True, default=str)}")))
-    message = json.dumps(value, default=str).encode()
-    heard = read(COURSE_DEFINED, message, None)
-    if isinstance(heard, Unusable):
-        raise FixConfiguration(f"{path}: {heard.explanation}")
-    assert isinstance(heard, HeardDefinition), "a definition was read"
-    same = [known for known in course.versions if _content(known.content) == _content(heard.definition.content)]
-    if same and same[-1].version == newest and version in (newest, newest + 1):
-        return Candidate(heard, course, None)
+    newest = course.newest if course.versions else None
+    heard, message = _understood(path, {"version": newest.version + 1 if newest else 1, "changed_at": now, **given})
+    if newest is not None and _says_the_same(heard.definition, newest, given):
+        return Candidate(key, newest, course, message, is_new=False)
+    sent_before = await store.find_upload(_identity(heard.definition.content))
+    if sent_before is not None:
+        heard, message = _understood(path, {"version": heard.definition.version, "changed_at": sent_before[0], **given})
     instant = int(time.time() * 1_000_000)
     accepted, letters = accept_definitions(course, [(_received(message), heard)], Clock(instant, instant))
     if letters:
         raise FixConfiguration(f"{path}: {letters[0][1].explanation}")
-    return Candidate(heard, replace(accepted, rev=course.rev), message)
+    return Candidate(key, heard.definition, accepted, message, is_new=accepted is not course)
 
 
 def _parsed(path: Path) -> dict[str, Any]:
+    """What JSON can say of a YAML file."""
     try:
-        value = yaml.safe_load(path.read_text("utf-8"))
+        said = yaml.safe_load(path.read_text("utf-8"))
+        value = json.loads(json.dumps(said, default=_spelled))
     except (OSError, UnicodeDecodeError) as error:
         raise FixConfiguration(f"{path}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         raise FixConfiguration(f"{path}: is no YAML: {' '.join(str(error).split())[:300]}") from None
-    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, dict):
         raise FixConfiguration(f"{path}: must be a mapping with tenant_id, course_id and steps")
-    for name, given in value.items():
-        if isinstance(given, datetime):  # how YAML reads a time that is not quoted
-            value[name] = given.isoformat()
     return value
 
 
-def _content(content: str) -> dict[str, Any]:
+def _spelled(value: object) -> str:
+    """YAML reads a time that is not quoted as one."""
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _understood(path: Path, value: dict[str, Any]) -> tuple[HeardDefinition, bytes]:
+    identity = uuid5(NAMESPACE, f"course/{json.dumps(value, sort_keys=True)}")
+    message = json.dumps({"message_id": str(identity), **value}).encode()
+    heard = read(COURSE_DEFINED, message, None)
+    if isinstance(heard, Unusable):
+        raise FixConfiguration(f"{path}: {heard.explanation}")
+    assert isinstance(heard, HeardDefinition), "a definition was read"
+    return heard, message
+
+
+def _says_the_same(definition: StoredDefinition, newest: StoredDefinition, given: dict[str, Any]) -> bool:
+    """Nothing new in the file: not the content, nor a version or time of its own."""
+    return (
+        _content(definition) == _content(newest)
+        and given.get("version", newest.version) == newest.version
+        and ("changed_at" not in given or definition.changed_at == newest.changed_at)
+    )
+
+
+def _content(definition: StoredDefinition) -> dict[str, Any]:
     """A definition but for its version."""
-    return {name: value for name, value in json.loads(content).items() if name != "version"}
+    return {name: value for name, value in json.loads(definition.content).items() if name != "version"}
 
 
 def _received(message: bytes) -> Received:
     return Received(COURSE_DEFINED.name, 0, 0, 0, None, message, ())
 
 
-async def apply(settings: Settings, candidate: Candidate) -> None:
-    """Send it to the workers."""
-    assert candidate.message is not None, "it is not known yet"
+async def apply(settings: Settings, store: MongoStore, candidate: Candidate) -> None:
+    """Send it to the workers. The same again, before a worker has stored it, sends the same message: it counts once."""
+    await store.begin_upload(candidate.identity, format_timestamp(candidate.definition.changed_at))
     async with Sender(settings) as sender:
-        await sender.send([Outbound(COURSE_DEFINED.name, candidate.heard.key.encode(), candidate.message, ())])
+        await sender.send([Outbound(COURSE_DEFINED.name, candidate.key.encode(), candidate.message, ())])
 
 
-async def preview(store: MongoStore, candidate: Candidate) -> Effects:
-    """What would become of the records in progress, decided by the real rules under the new definition."""
-    counts: Counter[str] = Counter()
-    named: dict[str, list[str]] = {effect: [] for effect in EFFECTS}
-    records = 0
-    key, after = candidate.heard.key, ""
+async def count_behind(store: MongoStore, candidate: Candidate) -> int:
+    """How many records `preview` looks at."""
+    return await store.count_behind(candidate.key, candidate.definition.version)
+
+
+async def preview(store: MongoStore, candidate: Candidate, impact: Impact, progress: Progress) -> Effects:
+    """What would become of the records in progress, by the real rules; those that would change are written down."""
     instant = int(time.time() * 1_000_000)
-    while keys := await store.records_behind(key, candidate.version, after, PAGE):
-        after = keys[-1]
-        stored = await store.load_records(keys)
-        heard = {record_key: [(_received(b""), HeardRequest(record_key, key, None))] for record_key in stored}
-        decided = await decide_records(store, heard, stored, {key: candidate.course}, Clock(instant, instant), {})
-        records += len(stored)
-        for record_key, one in decided.items():
-            for effect in effects_on(stored[record_key].record, one.stored.record):
-                counts[effect] += 1
-                if len(named[effect]) < NAMED:
-                    named[effect].append(record_key)
-    return Effects(counts, named, records)
+    records, after = 0, ""
+    with tallied(impact, (*EFFECTS, PERCENT)) as tally:
+        while keys := await store.records_behind(candidate.key, candidate.definition.version, after, PAGE):
+            after = keys[-1]
+            for was, now in await decide_again(store, keys, candidate.course, instant):
+                announces = now.record.sequence > was.record.sequence
+                effects = effects_on(was.record, now.record) or ([PERCENT] if announces else [])
+                if effects:
+                    tally.add(was.key, effects)
+            records += len(keys)
+            progress(len(keys))
+    return Effects(tally.counts, tally.named, records)
+
+
+class Reevaluation(NamedTuple):
+    """How far a course's records in progress are decided again. `behind`: those that are not yet."""
+
+    course: StoredCourse
+    behind: int
+
+    @property
+    def state(self) -> Literal["done", "under way", "paused"]:
+        if self.course.is_paused:
+            return "paused"
+        return "under way" if self.course.sweeping or self.behind else "done"
+
+
+async def reevaluation(store: MongoStore, course: StoredCourse) -> Reevaluation:
+    """Of a course as it was loaded."""
+    behind = await store.count_behind(course.key, course.newest.version) if course.sweeping else 0
+    return Reevaluation(course, behind)
+
+
+async def all_reevaluations(store: MongoStore, tenant_id: str) -> AsyncIterator[Reevaluation]:
+    """Of every course of a tenant, or of all where it is empty, by key."""
+    async for course in store.all_courses(tenant_id):
+        yield await reevaluation(store, course)
+
+
+async def watch(store: MongoStore, key: str, version: int) -> AsyncIterator[Reevaluation | None]:
+    """Look again and again, until this version or a newer one is done or paused; None until a worker has stored it."""
+    while True:
+        course = (await store.load_courses([key])).get(key)
+        if course is None or course.newest.version < version:
+            yield None
+        else:
+            seen = await reevaluation(store, course)
+            yield seen
+            if seen.state != "under way":
+                return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def release(store: Store, key: str) -> StoredCourse | None:
+    """Let a paused re-evaluation go on. Gives the course as it was, None where there is none.
+
+    Where that was not paused (`is_paused`), nothing is done. Workers see it within seconds.
+    """
+    while True:
+        course = (await store.load_courses([key])).get(key)
+        if course is None or not course.is_paused:
+            return course
+        if await store.save_course(replace(course, released=course.newest.version, would_complete=0)):
+            return course

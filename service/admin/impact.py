@@ -3,7 +3,8 @@
 import csv
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +48,33 @@ class Impact(NamedTuple):
     path: Path
 
 
+class Tally:
+    """Counts effects, names the first records of each, and writes a line for each record. Made by `tallied`."""
+
+    def __init__(self, write: Callable[[Sequence[str]], object], effects: Iterable[str], with_lines: bool) -> None:
+        self.counts: Counter[str] = Counter()
+        self.named: dict[str, list[str]] = {effect: [] for effect in effects}
+        self._write = write
+        self._with_lines = with_lines
+        write(["tenant", "learner", "course", *(["lines"] if with_lines else []), "effects"])
+
+    def add(self, key: str, effects: Sequence[str], lines: Iterable[int] = ()) -> None:
+        """What becomes of one record, because of these lines."""
+        self.counts.update(effects)
+        because = [" ".join(map(str, lines))] if self._with_lines else []
+        self._write([*split_key(key), *because, "; ".join(effects) or "nothing"])
+        for effect in effects:
+            if len(self.named[effect]) < NAMED:
+                self.named[effect].append(key)
+
+
+@contextmanager
+def tallied(impact: Impact, effects: Iterable[str] = EFFECTS, with_lines: bool = False) -> Iterator[Tally]:
+    """A tally that is written where the impact says."""
+    with impact.path.open("w", encoding="utf-8-sig", newline="") as file:
+        yield Tally(csv.writer(file).writerow, effects, with_lines)
+
+
 def effects_on(before: Record, after: Record) -> list[str]:
     """What has become of a record, in the words of EFFECTS."""
     was, now = before.standing, after.standing
@@ -71,20 +99,12 @@ def effects_on(before: Record, after: Record) -> list[str]:
 
 async def impact_of(store: MongoStore, topic: Topic, kept: Kept, impact: Impact) -> Effects:
     """Decide record by record. Memory holds a few hundred records at a time."""
-    counts: Counter[str] = Counter()
-    named: dict[str, list[str]] = {effect: [] for effect in EFFECTS}
     records = 0
-    with impact.path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["tenant", "learner", "course", "lines", "effects"])
+    with tallied(impact, with_lines=True) as tally:
         async for key, lines, effects in _decided(store, topic, kept):
             records += 1
-            counts.update(effects)
-            writer.writerow([*split_key(key), " ".join(map(str, lines)), "; ".join(effects) or "nothing"])
-            for effect in effects:
-                if len(named[effect]) < NAMED:
-                    named[effect].append(key)
-    return Effects(counts, named, records)
+            tally.add(key, effects, lines)
+    return Effects(tally.counts, tally.named, records)
 
 
 async def _decided(store: MongoStore, topic: Topic, kept: Kept) -> AsyncIterator[tuple[str, list[int], list[str]]]:

@@ -2,9 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from rich.progress import Progress, ProgressColumn
 from service import logs
 from service.errors import FixConfiguration, RestartProcess, WaitAndRetry
 from service.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from service.store_mongo import MongoStore
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Answer = TypeVar("Answer")
@@ -42,6 +45,19 @@ def run(work: Callable[[Settings], Coroutine[Any, Any, Answer]], logged: bool = 
         else:
             logs.silence()
         return asyncio.run(work(settings))
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> "AsyncIterator[MongoStore]":
+    """The store, while the context lasts. Raises FixConfiguration when the database does not answer in time."""
+    from service.app import checked_store
+    from service.store_mongo import MongoStore
+
+    store = await checked_store(settings, MongoStore.check)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 def console() -> Console:

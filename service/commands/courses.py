@@ -1,4 +1,4 @@
-"""`ratchet courses`."""
+"""`ratchet courses`: list, show, preview; what changes something stands in `definitions`."""
 
 import json
 import re
@@ -7,106 +7,133 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from contracts.fields import ID_PATTERN, course_key, format_timestamp
-from service.commands.common import MEND, NO, JsonOption, console, run
+from service.commands.common import MEND, NO, JsonOption, console, open_store, progress, run
 from service.commands.upload import effects_table
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from service.admin.courses import Candidate
+    from service.admin.courses import Candidate, Reevaluation
     from service.admin.impact import Effects
-    from service.ports import StoredCourse
 
-courses_app = typer.Typer(help="Course definitions: look, try, send.", no_args_is_help=True)
 FileArgument = Annotated[Path, typer.Argument(help="YAML with the fields of course-defined.")]
+TenantArgument = Annotated[str, typer.Argument(help="tenant_id")]
+CourseArgument = Annotated[str, typer.Argument(help="course_id")]
+LOSES = "loses the course"
+GAINS = "gains the course"
+CERTIFIED = "gets a certificate"
 
 
-def _now() -> str:
+def now() -> str:
+    """RFC 3339, in seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-@courses_app.command("list", epilog="Example: ratchet courses list --tenant acme")
 def list_courses(
     tenant: Annotated[str, typer.Option(help="Only this tenant's.")] = "", as_json: JsonOption = False
 ) -> None:
     """List the courses: newest version, since when, how many steps, whether records are being decided again."""
 
-    async def look(settings: Settings) -> "list[StoredCourse]":
-        return [course async for course in _courses(settings, tenant)]
+    async def look(settings: Settings) -> "list[Reevaluation]":
+        from service.admin.courses import all_reevaluations
+
+        async with open_store(settings) as store:
+            return [seen async for seen in all_reevaluations(store, tenant)]
 
     courses = run(look)
     if as_json:
-        for course in courses:
-            typer.echo(json.dumps(_listed(course)))
+        for seen in courses:
+            typer.echo(json.dumps(listed(seen)))
         return
-    table = Table("tenant", "course", "version", "since", "steps", "")
-    for course in courses:
-        said = _listed(course)
-        again = "records are being decided again" if said["is_reevaluating"] else ""
-        table.add_row(
-            *(str(said[name]) for name in ("tenant_id", "course_id", "version", "changed_at", "steps")), again
-        )
+    table = Table("tenant", "course", "version", "since", "steps", "state")
+    for seen in courses:
+        said = listed(seen)
+        names = ("tenant_id", "course_id", "version", "changed_at", "steps")
+        table.add_row(*(str(said[name]) for name in names), state_of(seen))
     console().print(table)
 
 
-async def _courses(settings: Settings, tenant: str) -> Any:
-    from service.app import checked_store
-    from service.store_mongo import MongoStore
-
-    store = await checked_store(settings, MongoStore.check)
-    try:
-        async for course in store.all_courses(tenant):
-            yield course
-    finally:
-        await store.close()
-
-
-def _listed(course: "StoredCourse") -> dict[str, Any]:
-    newest = course.versions[-1]
+def listed(seen: "Reevaluation") -> dict[str, Any]:
+    """A course as a program reads it."""
+    course = seen.course
     tenant_id, course_id = course.key.split("/")
     return {
         "tenant_id": tenant_id,
         "course_id": course_id,
-        "version": newest.version,
-        "changed_at": format_timestamp(newest.changed_at),
-        "steps": len(json.loads(newest.content)["steps"]),
-        "is_reevaluating": course.sweeping,
+        "version": course.newest.version,
+        "changed_at": format_timestamp(course.newest.changed_at),
+        "steps": len(json.loads(course.newest.content)["steps"]),
+        "state": seen.state,
+        "records_behind": seen.behind,
+        "would_complete_at_least": course.would_complete,
     }
 
 
-@courses_app.command("show", epilog="Example: ratchet courses show acme safety-101")
-def show(
-    tenant: Annotated[str, typer.Argument(help="tenant_id")],
-    course: Annotated[str, typer.Argument(help="course_id")],
-    as_json: JsonOption = False,
-) -> None:
-    """Show a course: its versions, and the steps of the newest one."""
+def state_of(seen: "Reevaluation") -> str:
+    """In words; none where nothing is left to do."""
+    if seen.state == "paused":
+        most, about = seen.course.would_complete - 1, seen.course.key.replace("/", " ")
+        return f"paused: would complete more than {most:,} learners; ratchet courses release {about}"
+    return f"{seen.behind:,} records are being decided again" if seen.behind else ""
+
+
+def progress_bar() -> Progress:
+    """How many of how many, and for how long still."""
+    return progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def checked_key(tenant: str, course: str) -> str:
+    """The course's key. Ends the command where one of the ids is none."""
     for name, value in (("TENANT", tenant), ("COURSE", course)):
         if not re.fullmatch(ID_PATTERN, value):
             typer.echo(f"ratchet: {name}: {value!r} is not an id; ids match {ID_PATTERN}", err=True)
             raise typer.Exit(MEND)
-    key = course_key(tenant, course)
+    return course_key(tenant, course)
 
-    async def look(settings: Settings) -> "StoredCourse | None":
-        found = [known async for known in _courses(settings, tenant) if known.key == key]
-        return found[0] if found else None
 
-    found = run(look)
-    if found is None:
+def show(tenant: TenantArgument, course: CourseArgument, as_json: JsonOption = False) -> None:
+    """Show a course: the steps of its newest version, all versions, whether records are being decided again."""
+    key = checked_key(tenant, course)
+
+    async def look(settings: Settings) -> "Reevaluation | None":
+        from service.admin.courses import reevaluation
+
+        async with open_store(settings) as store:
+            found = (await store.load_courses([key])).get(key)
+            return None if found is None else await reevaluation(store, found)
+
+    seen = run(look)
+    if seen is None:
         typer.echo(f"ratchet: course {key} has no definition", err=True)
         raise typer.Exit(NO)
-    definition = json.loads(found.versions[-1].content)
     if as_json:
         versions = [
             {"version": known.version, "changed_at": format_timestamp(known.changed_at), **json.loads(known.content)}
-            for known in found.versions
+            for known in seen.course.versions
         ]
-        typer.echo(json.dumps({**_listed(found), "versions": versions}))
+        typer.echo(json.dumps({**listed(seen), "versions": versions}))
         return
-    table = Table("step", "kind", "required", "threshold", "scheduled minutes", title=_title(found, definition))
-    for step in definition["steps"]:
+    typer.echo(_title(seen))
+    console().print(_steps_table(seen))
+    for known in seen.course.versions[:-1]:
+        typer.echo(f"version {known.version} since {format_timestamp(known.changed_at)}")
+    if state_of(seen):
+        typer.echo(state_of(seen))
+
+
+def _title(seen: "Reevaluation") -> str:
+    said = listed(seen)
+    awards = json.loads(seen.course.newest.content)["awards_certificate"]
+    certificate = "awards a certificate" if awards else "no certificate"
+    return f"{seen.course.key}, version {said['version']} since {said['changed_at']}, {certificate}"
+
+
+def _steps_table(seen: "Reevaluation") -> Table:
+    table = Table("step", "kind", "required", "threshold", "scheduled minutes")
+    for step in json.loads(seen.course.newest.content)["steps"]:
         sessions = [
             f"{session['session_id']} {session['scheduled_minutes']}{' cancelled' if session['cancelled'] else ''}"
             for session in step.get("sessions", ())
@@ -114,71 +141,51 @@ def show(
         scheduled = ", ".join(sessions) or str(step.get("scheduled_minutes", ""))
         required = "yes" if step["required"] else "no"
         table.add_row(step["step_id"], step["kind"], required, f"{step['threshold_percent']} %", scheduled)
-    console().print(table)
+    return table
 
 
-def _title(course: "StoredCourse", definition: dict[str, Any]) -> str:
-    said = _listed(course)
-    certificate = "awards a certificate" if definition["awards_certificate"] else "no certificate"
-    return f"{course.key}, version {said['version']} since {said['changed_at']}, {certificate}"
-
-
-@courses_app.command("preview", epilog="Example: ratchet courses preview safety-101.yaml")
 def preview(file: FileArgument, as_json: JsonOption = False) -> None:
     """Show what a definition would change: which records in progress, how many certificates. Sends nothing.
 
-    Who has completed the course keeps it: records that are complete are not decided again.
+    FILE.impact.csv names every record that would change. Who has completed the course keeps it: those records are not
+    decided again.
     """
-    candidate, effects = run(lambda settings: _look(settings, file))
+    impacts = file.with_name(f"{file.name}.impact.csv")
+
+    async def look(settings: Settings) -> "tuple[Candidate, Effects, int]":
+        from service.admin.courses import count_behind, read_candidate
+        from service.admin.courses import preview as look_ahead
+        from service.admin.impact import Impact
+
+        async with open_store(settings) as store:
+            candidate = await read_candidate(store, file, now())
+            with progress_bar() as bar:
+                task = bar.add_task("records", total=await count_behind(store, candidate))
+                effects = await look_ahead(store, candidate, Impact(impacts), lambda count: bar.advance(task, count))
+        return candidate, effects, settings.max_new_completions
+
+    try:
+        candidate, effects, most = run(look)
+    except OSError as error:
+        typer.echo(f"ratchet: {error.filename or impacts}: cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(MEND) from None
+    pauses = candidate.is_new and effects.counts.get(GAINS, 0) > most
     if as_json:
-        said = {"course": candidate.heard.key, "version": candidate.version, "is_new": candidate.message is not None}
-        typer.echo(json.dumps({**said, "records": effects.records, "effects": effects.counts}))
+        said = {"course": candidate.key, "version": candidate.definition.version, "is_new": candidate.is_new}
+        counts = {effect: effects.counts.get(effect, 0) for effect in effects.named}
+        typer.echo(json.dumps({**said, "records": effects.records, "effects": counts, "would_pause": pauses}))
         return
     console().print(effects_table(effects))
-    typer.echo(f"{effects.records:,} records in progress would be decided again. Nothing was sent.")
+    _tell(candidate, effects, impacts)
+    if pauses:
+        typer.echo(f"More than {most:,} learners would complete it, so it would wait for ratchet courses release.")
 
 
-async def _look(settings: Settings, file: Path) -> "tuple[Candidate, Effects]":
-    from service.admin.courses import preview as look
-    from service.admin.courses import read_candidate
-    from service.app import checked_store
-    from service.store_mongo import MongoStore
-
-    store = await checked_store(settings, MongoStore.check)
-    try:
-        candidate = await read_candidate(store, file, _now())
-        return candidate, await look(store, candidate)
-    finally:
-        await store.close()
-
-
-@courses_app.command("apply", epilog="Example: ratchet courses apply safety-101.yaml")
-def apply(file: FileArgument, as_json: JsonOption = False) -> None:
-    """Send a definition to the workers, who decide the records in progress again under it.
-
-    Without `version` in the file it is the next one; a definition that is known already is not sent.
-    """
-
-    async def work(settings: Settings) -> "Candidate":
-        from service.admin.courses import apply as send
-        from service.admin.courses import read_candidate
-        from service.app import checked_store
-        from service.store_mongo import MongoStore
-
-        store = await checked_store(settings, MongoStore.check)
-        try:
-            candidate = await read_candidate(store, file, _now())
-        finally:
-            await store.close()
-        if candidate.message is not None:
-            await send(settings, candidate)
-        return candidate
-
-    candidate = run(work)
-    sent = candidate.message is not None
-    if as_json:
-        typer.echo(json.dumps({"course": candidate.heard.key, "version": candidate.version, "sent": sent}))
-    elif sent:
-        typer.echo(f"{candidate.heard.key}: version {candidate.version} was sent")
-    else:
-        typer.echo(f"{candidate.heard.key}: this definition is known already; nothing was sent")
+def _tell(candidate: "Candidate", effects: "Effects", impacts: Path) -> None:
+    name = f"{candidate.key}, version {candidate.definition.version}"
+    typer.echo(f"{name}: {'' if candidate.is_new else 'known already; '}nothing was sent.")
+    typer.echo(
+        f"{effects.records:,} records in progress would be decided again, "
+        f"{effects.counts.get(CERTIFIED, 0):,} certificates issued, "
+        f"{effects.counts.get(LOSES, 0) or 'no'} completions lost. Each record that would change: {impacts}"
+    )

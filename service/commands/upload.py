@@ -100,12 +100,9 @@ def _tell(report: "Report", results: Path, impacts: Path) -> None:
 
 def effects_table(effects: "Effects") -> Table:
     """How many records each effect meets, and the first of them."""
-    from service.admin.impact import EFFECTS
-
     table = Table("effect", "records", "the first of them")
     table.columns[1].justify = "right"
-    for effect in EFFECTS:
+    for effect, named in effects.named.items():
         count = effects.counts.get(effect, 0)
-        named = effects.named[effect]
         table.add_row(effect, f"{count:,}", ", ".join(named) + (" …" if count > len(named) else ""))
     return table

@@ -72,18 +72,26 @@ class MemoryStore:
 
     async def newest_versions(self, keys: Iterable[str]) -> dict[str, tuple[int, Instant]]:
         courses = await self.load_courses(keys)
-        return {key: (course.versions[-1].version, course.versions[-1].changed_at) for key, course in courses.items()}
+        return {
+            key: (course.newest.version, course.newest.changed_at)
+            for key, course in courses.items()
+            if course.is_released
+        }
 
     async def courses_to_sweep(self, lane: int) -> list[StoredCourse]:
         return [course for course in self.courses.values() if course.lane == lane and course.sweeping]
 
     async def records_behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
-        behind = sorted(
+        return sorted(key for key in self._behind(course_key, version) if key > after)[:limit]
+
+    async def count_behind(self, course_key: str, version: int) -> int:
+        return len(self._behind(course_key, version))
+
+    def _behind(self, course_key: str, version: int) -> list[str]:
+        return [
             key
             for key, stored in self.records.items()
             if course_key_of(key) == course_key
             and stored.record.in_progress
             and stored.record.definition_version < version
-            and key > after
-        )
-        return behind[:limit]
+        ]

@@ -53,12 +53,18 @@ RESET = {**ATTENDED, "message_id": "m2", "changed_at": "2026-01-03T09:00:00Z", "
         "upload",
         "upload attendance",
         "reassign",
+        "courses",
+        "courses list",
+        "courses show",
+        "courses preview",
+        "courses apply",
+        "courses release",
     ],
 )
 def test_help(world: World, command: str) -> None:
     ran = world.run(*command.split(), "--help")
     assert "Usage: ratchet" in ran.stdout
-    if command not in ("", "topics", "rules", "dead-letters", "upload"):
+    if command not in ("", "topics", "rules", "dead-letters", "upload", "courses"):
         assert "Example" in ran.stdout
 
 

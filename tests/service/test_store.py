@@ -137,11 +137,23 @@ async def test_a_course_is_saved_by_compare_and_set(store: Store) -> None:
     assert not await store.save_course(course)
     stored = (await store.load_courses(["acme/c-1", "x/y"]))["acme/c-1"]
     assert stored == StoredCourse("acme/c-1", 1, 2, (VERSION,), sweeping=True)
-    assert await store.newest_versions(["acme/c-1", "x/y"]) == {"acme/c-1": (1, 5)}
     assert await store.courses_to_sweep(2) == [stored]
     assert await store.courses_to_sweep(1) == []
-    assert await store.save_course(StoredCourse("acme/c-1", 1, 2, (VERSION,)))
+    assert await store.save_course(StoredCourse("acme/c-1", 1, 2, (VERSION,), released=1))
     assert await store.courses_to_sweep(2) == []
+
+
+async def test_only_released_versions_are_told_to_batches_in_flight(store: Store) -> None:
+    keys = ["acme/c-1", "x/y"]
+    judged = StoredCourse("acme/c-1", 0, 2, (VERSION,), sweeping=True)
+    paused = replace(judged, rev=1, would_complete=7)
+    released = replace(judged, rev=2, released=1)
+    outdated = replace(released, rev=3, versions=(VERSION, replace(VERSION, version=2, changed_at=6)))
+    for course, told in ((judged, {}), (paused, {}), (released, {"acme/c-1": (1, 5)}), (outdated, {})):
+        assert await store.save_course(course)
+        assert await store.load_courses(keys) == {"acme/c-1": replace(course, rev=course.rev + 1)}
+        assert await store.newest_versions(keys) == told
+        assert [swept.key for swept in await store.courses_to_sweep(2)] == ["acme/c-1"], "paused ones, too"
 
 
 async def test_records_behind_a_version_are_paged(store: Store, known: Timeline) -> None:
@@ -154,6 +166,9 @@ async def test_records_behind_a_version_are_paged(store: Store, known: Timeline)
     assert await store.records_behind("acme/c-1", 1, "", 3) == waiting[:3]
     assert await store.records_behind("acme/c-1", 1, waiting[2], 3) == waiting[3:]
     assert await store.records_behind("acme/c-1", 1, waiting[4], 3) == []
+    assert await store.count_behind("acme/c-1", 1) == 5
+    assert await store.count_behind("acme/c-1", 0) == 0
+    assert await store.count_behind("acme/c-1", 2) == 6, "also the one that was decided under version 1"
 
 
 @pytest.fixture

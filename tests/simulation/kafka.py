@@ -284,10 +284,12 @@ class FakeConsumer:
     def highwater(self, partition: TopicPartition) -> int:
         return len(self._broker.logs[partition])
 
-    def poll(self, most: int) -> list[ConsumerRecord[Any, Any]]:
-        """What getmany gives, flattened over the partitions; positions move with it."""
+    def poll(self, most: int, is_slow: Callable[[], bool] = lambda: False) -> list[ConsumerRecord[Any, Any]]:
+        """What getmany gives, flattened over the partitions that are not slow; positions move with it."""
         got: list[ConsumerRecord[Any, Any]] = []
         for partition in sorted(self._positions.keys() - self._paused):
+            if is_slow():
+                continue
             records, self._positions[partition] = self._broker.fetch(partition, self._positions[partition], most)
             got += records
         return got

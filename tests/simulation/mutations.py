@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from rules import window
 from rules.values import Timeline
-from service import deciding, kafka_log, lanes
+from service import deciding, kafka_log, lane, lanes, sweep
 from service.batch import Clock, Decided, decide_record
 from service.inbox import Batch
 from service.lane import Lane, Prepared
@@ -102,16 +102,6 @@ def no_plan() -> Any:
     return patch.object(MemoryStore, "take_lane", planless)
 
 
-def note_over_a_plan() -> Any:
-    """A lane that ends forgets what an earlier owner had planned."""
-
-    async def hasty(self: Lane) -> None:
-        if self._committed != self._noted:
-            await self._store.plan(self.number, self._epoch, self._committed, self._committed)
-
-    return patch.object(Lane, "_note_committed", hasty)
-
-
 def plan_without_fence() -> Any:
     """An old owner can still plan."""
 
@@ -159,6 +149,21 @@ def forget_the_history() -> Any:
     return patch.object(FaultyStore, "history", nothing)
 
 
+def decide_again_while_paused() -> Any:
+    """A request counts also while the newest version of its course is not released."""
+    return patch.object(deciding, "without_early_requests", lambda heard, _: heard)
+
+
+def forget_what_was_in_flight() -> Any:
+    """Nobody asks for records that a batch has stored under a version that was the newest when it was loaded."""
+    return patch.object(lane, "requests_behind", lambda *_: [])
+
+
+def do_not_look_for_releases() -> Any:
+    """The sweep waits to be woken, and a release wakes nobody."""
+    return patch.object(sweep, "LOOK_SECONDS", 1e9)
+
+
 @contextmanager
 def _both(one: Any, other: Any) -> Iterator[None]:
     with one, other:
@@ -172,11 +177,13 @@ MUTATIONS: dict[str, tuple[Mutation, int]] = {
     "trim at N instead of C": (trim_at_the_end_of_the_batch, 300),
     "no compare-and-set": (no_compare_and_set, 300),
     "no plan": (no_plan, 300),
-    "note C over a plan": (note_over_a_plan, 300),
     "a plan that is not fenced": (plan_without_fence, 1000),
     "move facts away with the write that brings them": (move_facts_away_with_the_write_that_brings_them, 300),
     "forget the history": (forget_the_history, 300),
     "skip the gate": (skip_the_gate, 300),
     "transactional id per process": (transactional_id_per_process, 300),
+    "decide again while paused": (decide_again_while_paused, 300),
+    "forget what was in flight": (forget_what_was_in_flight, 1000),
+    "do not look for releases": (do_not_look_for_releases, 300),
 }
 """Each with the number of seeds within which it must be caught."""

@@ -133,6 +133,8 @@ async def _live(seed: int) -> str:
     await world.join()
     for _ in range(fate.randrange(5, 45)):
         inputs.say_something()
+        if fate.random() < 0.1:
+            await world.release()
         happening = fate.random()
         if happening < 0.2:
             await world.befall()
@@ -157,6 +159,7 @@ async def _until_done(world: SimulatedWorld) -> None:
     while True:
         for process in (*world.members, *world.zombies):
             process.check()
+        await world.release()
         sweeping = any([await world.store.courses_to_sweep(number) for number in range(world.broker.partitions)])
         if not sweeping and not world.broker.behind(topics):
             return

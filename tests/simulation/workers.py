@@ -7,10 +7,13 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from contracts.fields import course_key_of
 from contracts.topics import CONSUMED
 from rules.values import Instant
+from service.admin.courses import release
 from service.errors import WaitAndRetry
 from service.lanes import Lanes
+from service.packed import unpack
 from service.ports import History, Lease, Offsets, Page, StoredCourse, StoredRecord
 from service.settings import Settings
 from tests.service.memory_store import MemoryStore
@@ -27,6 +30,8 @@ class Fate(random.Random):
         self.calm = False
         self.trouble = self.choice((0.0, 0.005, 0.02, 0.05))
         """How often a call fails."""
+        self.slowness = self.choice((0.0, 0.3, 0.7))
+        """How often a partition gives nothing yet: batches come out that might as well have been cut otherwise."""
 
     def fails(self) -> bool:
         """Whether this call fails."""
@@ -71,11 +76,14 @@ class Process:
         """What FastStream does: poll, hand over, poll again. Sometimes it is slow to hand over."""
         while True:
             await self.pause("poll")
-            records = self.consumer.poll(self.fate.choice((1, 3, 100)))
+            records = self.consumer.poll(self.fate.choice((1, 3, 100)), self._is_slow)
             if not self.fate.calm and self.fate.random() < 0.2:
                 await asyncio.sleep(self.fate.random() * 2)
             await self.lanes.hand_over(records)
             await asyncio.sleep(0.02 + self.fate.random() * 0.1)
+
+    def _is_slow(self) -> bool:
+        return not self.fate.calm and self.fate.random() < self.fate.slowness
 
     async def assign(self, numbers: Iterable[int]) -> None:
         """A rebalance gives it these lanes and no others."""
@@ -144,6 +152,7 @@ class FaultyStore:
         hit = True
         await self._before()
         for number, record in enumerate(records):
+            self._check_released(record)
             if number % 4 == 3:
                 await self._after()
             hit &= await self._store.save_records([record])
@@ -160,6 +169,13 @@ class FaultyStore:
             await self._after()
             await self._store.save_history([page])
         await self._after()
+
+    def _check_released(self, record: StoredRecord) -> None:
+        """No record is decided again under a version that nobody has released."""
+        *_, newest = unpack(record.decisions)
+        if newest.of_definition and newest.decision.number == record.record.decided:
+            course = self._store.courses[course_key_of(record.key)]
+            assert newest.decision.definition_version <= course.released, f"{record.key}: decided again while paused"
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         await self._before()
@@ -183,6 +199,10 @@ class FaultyStore:
         await self._before()
         return await self._store.records_behind(course_key, version, after, limit)
 
+    async def count_behind(self, course_key: str, version: int) -> int:
+        await self._before()
+        return await self._store.count_behind(course_key, version)
+
 
 class SimulatedWorld:
     """Broker, store, a group of processes, and the fate of all."""
@@ -196,6 +216,8 @@ class SimulatedWorld:
             new_facts_per_record=self.fate.choice((1, 3, 200)),
             facts_in_record=self.fate.choice((1, 3, 64)),
             shutdown_seconds=self.fate.choice((1, 10)),
+            max_new_completions=self.fate.choice((0, 2, 1000)),
+            reevaluations_per_second=self.fate.choice((1, 1000)),
         )
         self.members: list[Process] = []
         self.zombies: list[Process] = []
@@ -204,6 +226,12 @@ class SimulatedWorld:
     def make_producer(self, process: Process, transactional_id: str | None) -> FakeProducer:
         """For the worker's producers; where mutations take hold."""
         return FakeProducer(self.broker, process.pause, transactional_id)
+
+    async def release(self) -> None:
+        """The administrator lets every paused definition go on."""
+        for key, course in self.store.courses.items():
+            if course.is_paused:
+                await release(self.store, key)
 
     async def rebalance(self) -> None:
         """Share the lanes among the members; those that left know nothing of it."""

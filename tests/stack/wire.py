@@ -181,7 +181,7 @@ class Wire:
         return Got(short, record.partition, record.offset, record.key, record.value, tuple(record.headers))
 
     async def settled(self, seconds: float = SETTLE_SECONDS, look_every_seconds: float = 0.05) -> None:
-        """Until everything sent, and what followed from it inside the service, has been dealt with."""
+        """Until everything sent, and what followed from it inside the service, has been dealt with or is paused."""
         deadline = time.monotonic() + seconds
         admin = AIOKafkaAdminClient(bootstrap_servers=self.world.broker.address)
         await admin.start()
@@ -198,7 +198,7 @@ class Wire:
         if not await self._committed(admin, self._sent):
             return False
         with MongoClient[dict[str, Any]](self.world.database.address) as client:
-            if client[self.world.name]["courses"].find_one({"sweeping": True}):
+            if client[self.world.name]["courses"].find_one({"sweeping": True, "would_complete": 0}):
                 return False
         internal: dict[TopicPartition, int] = {}
         for message in await self.read(REEVALUATION_REQUESTED.short, REROUTED.short):
