@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from contracts import headers
-from contracts.fields import format_timestamp
+from contracts.fields import course_key_of, format_timestamp
 from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Instant, Record, Timeline
@@ -171,6 +171,16 @@ def _stale(definition: StoredDefinition, newest: int) -> Unusable:
         f"version: {definition.version} with this content is not newer than the known version {newest}; "
         f"send it as version {newest + 1} or higher",
     )
+
+
+def outdated(records: Mapping[str, StoredRecord], courses: Mapping[str, StoredCourse]) -> set[str]:
+    """Courses that another owner knew a newer version of when it wrote one of these records."""
+    known = {key: course.versions[-1].version for key, course in courses.items()}
+    return {
+        course_key_of(key)
+        for key, stored in records.items()
+        if known.get(course_key_of(key), 0) < stored.record.definition_version
+    }
 
 
 def going_out(records: Iterable[StoredRecord], start: Offsets, end: Offsets) -> list[Outbound]:

@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from contracts.fields import course_key_of
 from rules.values import Record
 from service import metrics
 from service.batch import (
@@ -35,6 +34,7 @@ from service.batch import (
     dead_letter,
     decide_record,
     going_out,
+    outdated,
     rerouted,
     sort_out,
 )
@@ -337,12 +337,16 @@ class Lane:
         """Every record that the batch is about, as stored. A miss means another owner wrote: load and decide again."""
         records, courses = dict(stored), dict(courses)
         while True:
-            courses |= await self._store.load_courses(_outdated(records, courses))
+            # Only of records that are not there: an erased learner has none, and none can be stored (save_records).
+            erased = await self._store.erased([key for key in work.records if key not in records])
+            courses |= await self._store.load_courses(outdated(records, courses))
             decided: dict[str, StoredRecord] = {}
             letters: list[Letter] = []
             with metrics.STAGE_SECONDS.labels("decide").time():
                 clock = self._now()
                 for key, heard in work.records.items():
+                    if key in erased:
+                        continue
                     record = records.get(key) or StoredRecord(key, 0, Record())
                     timeline = course_timeline(courses.get(heard[0][1].course_key))
                     decided[key], rejected = decide_record(record, heard, timeline, clock, self._committed)
@@ -352,6 +356,7 @@ class Lane:
             ]
             with metrics.STAGE_SECONDS.labels("store").time():
                 if not changed or await self._save(changed):
+                    metrics.ERASED.inc(sum(len(work.records[key]) for key in erased))
                     return decided, letters
             metrics.STORE_MISSES.inc()
             records = await self._store.load_records(work.records)
@@ -387,13 +392,3 @@ class Lane:
         if self._committed != self._noted and not self._inbox.is_planned:
             await self._store.plan(self.number, self._epoch, self._committed, self._committed)
             self._noted = dict(self._committed)
-
-
-def _outdated(records: Mapping[str, StoredRecord], courses: Mapping[str, StoredCourse]) -> set[str]:
-    """Courses that another owner knew a newer version of when it wrote one of these records."""
-    known = {key: course.versions[-1].version for key, course in courses.items()}
-    return {
-        course_key_of(key)
-        for key, stored in records.items()
-        if known.get(course_key_of(key), 0) < stored.record.definition_version
-    }

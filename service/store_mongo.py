@@ -1,32 +1,33 @@
 """The store on MongoDB, and the one file that imports Motor.
 
 Collections: `records` (one document per record, written by compare-and-set on `rev`), `courses`, `lanes`, `replays` (of
-dead letters), `uploads`. Writes are `w: majority, j: true`, reads have read concern majority.
+dead letters), `uploads`, and those of service.tombstones. Writes are `w: majority, j: true`, reads have read concern
+majority.
 """
 
 import warnings
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 from motor.motor_asyncio import AsyncIOMotorClient
 from msgspec import Struct
-from pymongo import InsertOne, ReplaceOne, ReturnDocument
-from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo import ReplaceOne, ReturnDocument
+from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from contracts.fields import course_key_of
 from rules.values import Instant, Record
-from service.errors import FixConfiguration, LaneLost, WaitAndRetry
+from service.errors import FixConfiguration, LaneLost
+from service.mongo_errors import mongo_answers as _mongo_answers
 from service.ports import Lease, Offsets, Pending, StoredCourse, StoredDefinition, StoredRecord
+from service.record_keys import RecordKeys
+from service.tombstones import Tombstones
 
 Document = dict[str, Any]
 DUPLICATE_KEY = 11000
 CALL_SECONDS = 20.0
-NOT_ALLOWED = {13, 18, 8000}
-"""Unauthorized, AuthenticationFailed, and Atlas' word for either."""
 
 
 class _Body(Struct, frozen=True, array_like=True):
@@ -100,6 +101,8 @@ class MongoStore:
         self._lanes = chosen["lanes"]
         self._replays = chosen["replays"]
         self._uploads = chosen["uploads"]
+        self._tombstones = Tombstones(client, chosen)
+        self.keys = RecordKeys(self._records)
 
     async def check(self) -> None:
         """Ask for an answer. Raises FixConfiguration where the database is not fit, WaitAndRetry where it is away."""
@@ -125,6 +128,7 @@ class MongoStore:
             )
             await self._replays.create_index(["group", "batch"], name="batches")
             await self._courses.create_index(["lane"], name="sweeping", partialFilterExpression={"sweeping": True})
+            await self._tombstones.prepare()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -161,19 +165,30 @@ class MongoStore:
         return {document["_id"]: stored_record(document) for document in documents}
 
     async def save_records(self, records: Sequence[StoredRecord]) -> bool:
-        documents = [record_document(record) for record in records]
-        writes: list[InsertOne[Document] | ReplaceOne[Document]] = [
-            ReplaceOne({"_id": stored.key, "rev": stored.rev}, document) if stored.rev else InsertOne(document)
-            for stored, document in zip(records, documents, strict=True)
+        new = [record_document(record) for record in records if not record.rev]
+        known = [
+            ReplaceOne({"_id": record.key, "rev": record.rev}, record_document(record))
+            for record in records
+            if record.rev
         ]
         async with _mongo_answers():
-            try:
-                result = await self._records.bulk_write(writes, ordered=False)
-            except BulkWriteError as error:
-                if any(problem["code"] != DUPLICATE_KEY for problem in error.details["writeErrors"]):
-                    raise
-                return False
-        return bool(result.matched_count + result.inserted_count == len(writes))
+            hit = not new or await self._tombstones.insert(self._records, new)
+            if known:
+                result = await self._records.bulk_write(known, ordered=False)
+                hit &= result.matched_count == len(known)
+        return hit
+
+    async def erased(self, keys: Iterable[str]) -> set[str]:
+        async with _mongo_answers():
+            return await self._tombstones.among(keys)
+
+    async def erase_learner(self, tenant_id: str, learner_id: str) -> int:
+        """Delete all that is kept about a learner, for good (service.tombstones). Gives how many records there were."""
+        about = {"_id": {"$gte": f"{tenant_id}/{learner_id}/", "$lt": f"{tenant_id}/{learner_id}0"}}  # 0 follows /
+        async with _mongo_answers():
+            await self._tombstones.erect(tenant_id, learner_id)
+            # Every collection whose _id begins with a record's key belongs here.
+            return int((await self._records.delete_many(about)).deleted_count)
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         wanted = list(keys)
@@ -315,24 +330,3 @@ def connect(uri: str, database: str, group: str, tls: Mapping[str, Any]) -> Mong
     except (PyMongoError, ValueError, UserWarning) as error:
         raise FixConfiguration(f"RATCHET_MONGODB_URI: {error}") from None
     return MongoStore(client, database, group)
-
-
-@asynccontextmanager
-async def _mongo_answers() -> AsyncIterator[None]:
-    """Turns MongoDB's errors into ours."""
-    try:
-        yield
-    except ConfigurationError as error:
-        raise FixConfiguration(f"RATCHET_MONGODB_URI: {error}") from None
-    except OperationFailure as error:
-        if error.code in NOT_ALLOWED:
-            raise FixConfiguration(f"RATCHET_MONGODB_URI: MongoDB refuses the user: {_short(error)}") from None
-        raise WaitAndRetry(f"MongoDB could not do it: {_short(error)}") from None
-    except PyMongoError as error:
-        raise WaitAndRetry(f"MongoDB is away: {_short(error)}") from None
-
-
-def _short(error: PyMongoError) -> str:
-    """The error without the documents and topology that it quotes: they may hold learners' data."""
-    code = getattr(error, "code", None)
-    return type(error).__name__ if code is None else f"{type(error).__name__}, code {code}"

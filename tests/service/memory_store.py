@@ -1,5 +1,6 @@
 """The store in memory: the same promises as MongoDB's, checked by the same suite."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.records: dict[str, StoredRecord] = {}
         self.courses: dict[str, StoredCourse] = {}
+        self.tombstones: set[str] = set()
         self._lanes: dict[int, Lease] = {}
 
     async def check(self) -> None:
@@ -35,13 +37,34 @@ class MemoryStore:
         return {key: self.records[key] for key in keys if key in self.records}
 
     async def save_records(self, records: Sequence[StoredRecord]) -> bool:
-        hits = [record for record in records if self._rev(record.key) == record.rev]
+        erased = await self.erased(record.key for record in records if not record.rev)
+        hits = [record for record in records if self._rev(record.key) == record.rev and record.key not in erased]
         for record in hits:
             self.records[record.key] = replace(record, rev=record.rev + 1)
         return len(hits) == len(records)
 
     def _rev(self, key: str) -> int:
         return self.records[key].rev if key in self.records else 0
+
+    async def erased(self, keys: Iterable[str]) -> set[str]:
+        return {key for key in keys if _learner(key) in self.tombstones}
+
+    async def erase_learner(self, tenant_id: str, learner_id: str) -> int:
+        """As MongoStore does."""
+        self.erect_tombstone(f"{tenant_id}/{learner_id}")
+        await asyncio.sleep(0)
+        return self.delete_records(f"{tenant_id}/{learner_id}")
+
+    def erect_tombstone(self, learner: str) -> None:
+        """The first step of an erasure."""
+        self.tombstones.add(learner)
+
+    def delete_records(self, learner: str) -> int:
+        """The second one."""
+        gone = [key for key in self.records if _learner(key) == learner]
+        for key in gone:
+            del self.records[key]
+        return len(gone)
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         return {key: self.courses[key] for key in keys if key in self.courses}
@@ -70,3 +93,7 @@ class MemoryStore:
             and key > after
         )
         return behind[:limit]
+
+
+def _learner(key: str) -> str:
+    return key.rpartition("/")[0]

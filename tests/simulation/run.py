@@ -46,7 +46,12 @@ class Inputs:
     @property
     def expected(self) -> Expected:
         """What must come of it."""
-        return Expected(self._facts, self._poison)
+        erased = frozenset(key for key in self._facts if key.rpartition("/")[0] in self._world.store.tombstones)
+        return Expected(self._facts, self._poison, erased)
+
+    def learner(self) -> str:
+        """Any of those who are spoken of."""
+        return self._fate.choice(self._keys).rpartition("/")[0]
 
     def say_something(self) -> None:
         """One message of any kind."""
@@ -130,8 +135,12 @@ async def _live(seed: int) -> str:
         inputs.define("c0")
         inputs.define("c1")
     await world.join()
-    for _ in range(fate.randrange(5, 45)):
+    turns = fate.randrange(5, 45)
+    erasing_turn = fate.randrange(4 * turns)
+    for turn in range(turns):
         inputs.say_something()
+        if turn == erasing_turn:
+            world.begin_to_erase(inputs.learner())
         happening = fate.random()
         if happening < 0.2:
             await world.befall()
