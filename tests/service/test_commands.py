@@ -45,6 +45,7 @@ RESET = {**ATTENDED, "message_id": "m2", "changed_at": "2026-01-03T09:00:00Z", "
         "explain",
         "rules",
         "rules check",
+        "rules diff",
         "lag",
         "dead-letters",
         "dead-letters list",
