@@ -15,6 +15,7 @@ from service.commands import lag, reassign
 from service.commands.common import MEND, NO, JsonOption, console, reported, run
 from service.commands.courses import courses_app
 from service.commands.dead_letters import dead_letters_app
+from service.commands.learner import learner_app
 from service.commands.rules import rules_app
 from service.commands.upload import upload_app
 from service.errors import FixConfiguration
@@ -33,6 +34,7 @@ app.add_typer(rules_app, name="rules")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(upload_app, name="upload")
 app.add_typer(courses_app, name="courses")
+app.add_typer(learner_app, name="learner")
 
 app.command("lag", epilog="Example: ratchet lag --watch")(lag.lag)
 app.command(
