@@ -9,6 +9,6 @@ its start, with the one thing that is never folded away: a completion already de
 standing before and after is announced, as numbered changes.
 
 `tables` compiles the YAML decision tables, `requirement` holds the arithmetic, `fold` moves a standing along,
-`decide` places a fact in a record, `explain` tells the story of a record.
+`decide` places a fact in a record, `explain` tells the story of a record, `compare` what other tables would decide.
 Nothing here reads a clock, a file other than its own tables, or a network; time comes in as an argument.
 """

@@ -59,12 +59,17 @@ def _tell(fact: Fact | None, decision: Decision | None, tables: Tables) -> Told:
 
 
 def _reasons(decision: Decision, tables: Tables) -> Iterator[Reason]:
+    for rule_id in rules_that_spoke(decision):
+        row = tables.row(rule_id)
+        yield Reason(rule_id, "This rule is no longer in use." if row is None else row.because)
+
+
+def rules_that_spoke(decision: Decision) -> tuple[str, ...]:
+    """Ids of the rows behind a decision: of the fact's arrival, the step, the changes, the course."""
     rule_ids = [decision.arrival]
     if decision.step_rule is not None:
         rule_ids.append(decision.step_rule)
     rule_ids += [change.cause.rule_id for change in decision.changes]
     if decision.course_rule is not None:
         rule_ids.append(decision.course_rule)
-    for rule_id in dict.fromkeys(rule_ids):
-        row = tables.row(rule_id)
-        yield Reason(rule_id, "This rule is no longer in use." if row is None else row.because)
+    return tuple(dict.fromkeys(rule_ids))

@@ -116,6 +116,8 @@ def load(text: str, origin: str) -> Table:
     lookup = _compile(shape, rows, where)
     if name == "course":
         _check_principles(rows, where)
+    if name == "arrival":
+        _check_waiting(rows, where)
     return Table(name, rows, lookup)
 
 
@@ -185,6 +187,13 @@ def _check_principles(rows: tuple[Row, ...], where: str) -> None:
             )
         if row.then["course"].startswith("completed") or row.then["certificate"].startswith("issue"):
             raise TableError(f"{where}: row {row.rule_id}: {combination}: the first completion stands (P1)")
+
+
+def _check_waiting(rows: tuple[Row, ...], where: str) -> None:
+    """What no arrival table may do: without a definition there is nothing to count by."""
+    for row in rows:
+        if "before_definition" in row.when["fact"] and row.then["facts"] != "keep":
+            raise TableError(f"{where}: row {row.rule_id}: fact = before_definition: can only be kept")
 
 
 def _compile(shape: Shape, rows: tuple[Row, ...], where: str) -> Mapping[tuple[str, ...], Row]:

@@ -5,19 +5,17 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from contracts.fields import ID_PATTERN, record_key
-from rules.render import cells
-from rules.tables import SHIPPED, TableError, load
-from rules.tables import Table as DecisionTable
 from service.commands import courses, definitions, lag, reassign
 from service.commands.common import MEND, NO, JsonOption, console, reported, run
 from service.commands.dead_letters import dead_letters_app
+from service.commands.learner import learner_app
+from service.commands.rules import rules_app
 from service.commands.upload import upload_app
 from service.errors import FixConfiguration
 from service.settings import Settings
@@ -31,12 +29,12 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
 courses_app = typer.Typer(help="Course definitions: look, try, send, release.", no_args_is_help=True)
-rules_app = typer.Typer(help="Prints the decision tables; checks a candidate.", invoke_without_command=True)
 app.add_typer(topics_app, name="topics")
 app.add_typer(rules_app, name="rules")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(upload_app, name="upload")
 app.add_typer(courses_app, name="courses")
+app.add_typer(learner_app, name="learner")
 
 courses_app.command("list", epilog="Example: ratchet courses list --tenant acme")(courses.list_courses)
 courses_app.command("show", epilog="Example: ratchet courses show acme safety-101")(courses.show)
@@ -139,49 +137,6 @@ def explain(
         typer.echo(json.dumps(story_json(key, stored.record)))
     else:
         console().print(story_table(key, stored.record))
-
-
-@rules_app.callback()
-def rules(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Print the decision tables, or check a candidate for one of them."""
-    if context.invoked_subcommand is not None:
-        return
-    if as_json:
-        typer.echo(json.dumps({table.name: [row._asdict() for row in table.rows] for table in SHIPPED}))
-        return
-    for table in (SHIPPED.course, SHIPPED.step, SHIPPED.arrival):
-        console().print(_rules_table(table))
-
-
-@rules_app.command("check", epilog="Example: ratchet rules check course.yaml")
-def rules_check(file: Annotated[Path, typer.Argument(help="YAML, like rules/course.yaml.")]) -> None:
-    """Check a candidate table: complete, unambiguous, every name known."""
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        typer.echo(f"ratchet: {file}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}", err=True)
-        raise typer.Exit(MEND) from None
-    try:
-        table = load(text, str(file))
-    except TableError as error:
-        typer.echo(f"ratchet: {error}", err=True)
-        raise typer.Exit(NO) from None
-    typer.echo(
-        f"{file}: table {table.name}: {len(table.rows)} rows meet all {len(table.lookup)} combinations, each one"
-    )
-
-
-def _rules_table(table: DecisionTable) -> Table:
-    head, *rows = cells(table)
-    outcomes = [number for number, name in enumerate(head) if name.startswith("→")]
-    shown = Table(title=f"{table.name} (hit policy: unique)", title_justify="left", show_lines=True)
-    for name in ("when", "then", "because", "rule"):
-        shown.add_column(name, overflow="fold")
-    for row in rows:
-        when = [f"{name}: {value}" for name, value in zip(head[: outcomes[0]], row, strict=False)]
-        then = [f"{head[number]}: {row[number]}" for number in outcomes]
-        shown.add_row("\n".join(when), "\n".join(then), row[-2], row[-1])
-    return shown
 
 
 def main() -> None:

@@ -39,8 +39,10 @@ async def decide_and_store(
     """Every record that was heard of, as stored. A miss means another owner wrote: load and decide again."""
     records, courses = dict(stored), dict(courses)
     while True:
+        # Only of records that are not there: an erased learner has none, and none can be stored (save_records).
+        erased = await store.erased([key for key in heard if key not in records])
         courses |= await store.load_courses(outdated(records, courses))
-        due = without_early_requests(heard, courses)
+        due = without_early_requests({key: said for key, said in heard.items() if key not in erased}, courses)
         with metrics.STAGE_SECONDS.labels("decide").time():
             decided = await decide_records(store, due, records, courses, now(), committed, facts_in_record)
         changed = [
@@ -50,6 +52,7 @@ async def decide_and_store(
         ]
         with metrics.STAGE_SECONDS.labels("store").time():
             if not changed or await _save(store, changed):
+                metrics.ERASED.inc(sum(len(heard[key]) for key in erased))
                 letters = [letter for one in decided.values() for letter in one.letters]
                 return {key: one.stored for key, one in decided.items()}, letters
         metrics.STORE_MISSES.inc()

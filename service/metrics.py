@@ -15,6 +15,7 @@ DEAD_LETTER_FLOOD = Gauge(
     "ratchet_dead_letter_flood", "1 while more than RATCHET_FLOOD_PERCENT of the latest messages are unusable."
 )
 REROUTED = Counter("ratchet_rerouted_total", "Messages found in another partition than their key's.")
+ERASED = Counter("ratchet_erased_total", "Messages dropped because their learner was erased.")
 STORE_MISSES = Counter("ratchet_store_misses_total", "Compare-and-set writes that missed and were decided again.")
 LANE_FAILURES = Counter("ratchet_lane_failures_total", "Times a lane stopped to wait, or was lost.", ["state"])
 LANES = Gauge("ratchet_lanes", "Lanes of this worker, by state.", ["state"])

@@ -158,7 +158,13 @@ class Store(Protocol):
         """Those that exist, by key."""
 
     async def save_records(self, records: Sequence[StoredRecord]) -> bool:
-        """Compare-and-set each on its revision, then raise it. False: at least one missed, the others are stored."""
+        """Compare-and-set each on its revision, then raise it. New ones are stored only of learners not erased.
+
+        False: at least one missed. The others are stored, but for new ones, of which perhaps none is.
+        """
+
+    async def erased(self, keys: Iterable[str]) -> set[str]:
+        """Those whose learner was erased: no record with this key will ever be stored again."""
 
     async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, History]:
         """What has moved out of each of these records: the facts asked for, or with None all of them.

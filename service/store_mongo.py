@@ -2,129 +2,45 @@
 
 Collections: `records` (one document per record, written by compare-and-set on `rev`), `record_history` (the facts that
 have moved out of records, those that went together in one document), `courses`, `lanes`, `replays` (of dead letters),
-`uploads`. Writes are `w: majority, j: true`, reads have read concern majority.
+`uploads`, and those of service.tombstones. Writes are `w: majority, j: true`, reads have read concern majority.
 """
 
 import warnings
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from hashlib import sha256
 from typing import Any
 
-import msgspec
 from motor.motor_asyncio import AsyncIOMotorClient
-from msgspec import Struct
-from pymongo import InsertOne, ReplaceOne, ReturnDocument
-from pymongo.errors import BulkWriteError, ConfigurationError, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo import ReplaceOne, ReturnDocument
+from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from contracts.fields import course_key_of
-from rules.values import Instant, Record
+from rules.values import Instant
 from rules.window import Past
-from service.errors import FixConfiguration, LaneLost, WaitAndRetry
+from service.documents import (
+    Document,
+    course_document,
+    page_document,
+    record_document,
+    stored_course,
+    stored_record,
+    unpack_page,
+)
+from service.errors import FixConfiguration, LaneLost
+from service.mongo_errors import mongo_answers as _mongo_answers
 from service.packed import Packed, unpack
 from service.ports import (
     History,
     Lease,
     Offsets,
     Page,
-    Pending,
     StoredCourse,
-    StoredDefinition,
     StoredRecord,
 )
+from service.record_keys import RecordKeys
+from service.tombstones import Tombstones
 
-Document = dict[str, Any]
-DUPLICATE_KEY = 11000
 CALL_SECONDS = 20.0
-NOT_ALLOWED = {13, 18, 8000}
-"""Unauthorized, AuthenticationFailed, and Atlas' word for either."""
-
-
-class _Body(Struct, frozen=True, array_like=True):
-    """What of a record only Ratchet reads: packed, it takes a tenth of the time and a third of the space."""
-
-    record: Record
-    pending: tuple[Pending, ...]
-    decisions: bytes
-
-
-class _PageBody(Struct, frozen=True, array_like=True):
-    """Likewise of a page of a record's history."""
-
-    past: tuple[Past, ...]
-    decisions: bytes
-
-
-_pack = msgspec.msgpack.Encoder().encode
-_unpack_page = msgspec.msgpack.Decoder(_PageBody).decode
-_unpack = msgspec.msgpack.Decoder(_Body).decode
-
-
-def record_document(stored: StoredRecord) -> Document:
-    """A record as it is stored, with its next revision: what is queried or looked at, and the whole, packed.
-
-    `open`: in progress, for the sweeps. `ratchet explain --json` shows the whole.
-    """
-    record, course = stored.record, stored.record.standing.course
-    return {
-        "_id": stored.key,
-        "rev": stored.rev + 1,
-        "course_key": course_key_of(stored.key),
-        "open": record.in_progress,
-        "definition_version": record.definition_version,
-        "attempt": record.attempt,
-        "sequence": record.sequence,
-        "status": course.status,
-        "completed_via": course.completed_via,
-        "completed_at": course.completed_at,
-        "evidence": course.evidence,
-        "body": _pack(_Body(record, stored.pending, stored.decisions)),
-    }
-
-
-def stored_record(document: Mapping[str, Any]) -> StoredRecord:
-    """The inverse of `record_document`."""
-    body = _unpack(document["body"])
-    return StoredRecord(document["_id"], document["rev"], body.record, body.pending, body.decisions)
-
-
-def _page_document(page: Page) -> Document:
-    """Of two writers of the same revision each has its own pages; those of a later one come later in order."""
-    body = _pack(_PageBody(page.past, page.decisions))
-    return {
-        "_id": f"{page.key}/{page.rev:012d}-{sha256(body).hexdigest()[:16]}",
-        "facts": [f"{page.key}/{past.fact.message_id}" for past in page.past],
-        "body": body,
-    }
-
-
-def _course_document(course: StoredCourse) -> Document:
-    return {
-        "_id": course.key,
-        "rev": course.rev + 1,
-        "lane": course.lane,
-        "sweeping": course.sweeping,
-        "released": course.released,
-        "is_released": course.is_released,
-        "would_complete": course.would_complete,
-        "newest": [course.newest.version, course.newest.changed_at],
-        "versions": msgspec.to_builtins(course.versions),
-    }
-
-
-def _stored_course(document: Mapping[str, Any]) -> StoredCourse:
-    versions = msgspec.convert(document["versions"], tuple[StoredDefinition, ...])
-    return StoredCourse(
-        document["_id"],
-        document["rev"],
-        document["lane"],
-        versions,
-        document["sweeping"],
-        document["released"],
-        document["would_complete"],
-    )
 
 
 def _behind(course_key: str, version: int) -> Document:
@@ -149,6 +65,8 @@ class MongoStore:
         self._lanes = chosen["lanes"]
         self._replays = chosen["replays"]
         self._uploads = chosen["uploads"]
+        self._tombstones = Tombstones(client, chosen)
+        self.keys = RecordKeys(self._records)
 
     async def check(self) -> None:
         """Ask for an answer. Raises FixConfiguration where the database is not fit, WaitAndRetry where it is away."""
@@ -175,6 +93,7 @@ class MongoStore:
             await self._history.create_index(["facts"], name="facts")
             await self._replays.create_index(["group", "batch"], name="batches")
             await self._courses.create_index(["lane"], name="sweeping", partialFilterExpression={"sweeping": True})
+            await self._tombstones.prepare()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -211,18 +130,31 @@ class MongoStore:
         return {document["_id"]: stored_record(document) for document in documents}
 
     async def save_records(self, records: Sequence[StoredRecord]) -> bool:
-        documents = [record_document(record) for record in records]
-        writes: list[InsertOne[Document] | ReplaceOne[Document]] = [
-            ReplaceOne({"_id": stored.key, "rev": stored.rev}, document) if stored.rev else InsertOne(document)
-            for stored, document in zip(records, documents, strict=True)
+        new = [record_document(record) for record in records if not record.rev]
+        known = [
+            ReplaceOne({"_id": record.key, "rev": record.rev}, record_document(record))
+            for record in records
+            if record.rev
         ]
         async with _mongo_answers():
-            try:
-                result = await self._records.bulk_write(writes, ordered=False)
-            except BulkWriteError as error:
-                _only_duplicates(error)
-                return False
-        return bool(result.matched_count + result.inserted_count == len(writes))
+            hit = not new or await self._tombstones.insert(self._records, new)
+            if known:
+                result = await self._records.bulk_write(known, ordered=False)
+                hit &= result.matched_count == len(known)
+        return hit
+
+    async def erased(self, keys: Iterable[str]) -> set[str]:
+        async with _mongo_answers():
+            return await self._tombstones.among(keys)
+
+    async def erase_learner(self, tenant_id: str, learner_id: str) -> int:
+        """Delete all that is kept about a learner, for good (service.tombstones). Gives how many records there were."""
+        about = {"_id": {"$gte": f"{tenant_id}/{learner_id}/", "$lt": f"{tenant_id}/{learner_id}0"}}  # 0 follows /
+        async with _mongo_answers():
+            await self._tombstones.erect(tenant_id, learner_id)
+            # Every collection whose _id begins with a record's key belongs here.
+            await self._history.delete_many(about)
+            return int((await self._records.delete_many(about)).deleted_count)
 
     async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, History]:
         """A page's `_id` begins with its record's key and a slash, its facts' with that too: `0` follows the slash."""
@@ -236,19 +168,20 @@ class MongoStore:
             pages = await self._history.find({"$or": queries}).sort("_id").to_list(None) if queries else []
         for page in pages:
             key = page["_id"].rpartition("/")[0]
-            body, wanted = _unpack_page(page["body"]), asked[key]
+            body, wanted = unpack_page(page["body"]), asked[key]
             known = {one.fact.message_id: one for one in body.past}
             past[key].update({id_: one for id_, one in known.items() if wanted is None or id_ in wanted})
             decisions[key].update({one.message_id: one for one in unpack(body.decisions)})
         return {key: History(past[key], decisions[key], message_ids is None) for key, message_ids in asked.items()}
 
     async def save_history(self, pages: Sequence[Page]) -> None:
-        writes = [InsertOne(_page_document(page)) for page in pages]
+        """New documents about learners, like new records: none of an erased one is inserted (service.tombstones)."""
+        documents = {document["_id"]: document for document in map(page_document, pages)}
         async with _mongo_answers():
-            try:
-                await self._history.bulk_write(writes, ordered=False)
-            except BulkWriteError as error:
-                _only_duplicates(error)
+            while documents and not await self._tombstones.insert(self._history, list(documents.values())):
+                there = await self._history.find({"_id": {"$in": list(documents)}}, {"_id": 1}).to_list(None)
+                for gone in {document["_id"] for document in there} | await self._tombstones.among(documents):
+                    del documents[gone]
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         wanted = list(keys)
@@ -256,10 +189,10 @@ class MongoStore:
             return {}
         async with _mongo_answers():
             documents = await self._courses.find({"_id": {"$in": wanted}}).to_list(None)
-        return {document["_id"]: _stored_course(document) for document in documents}
+        return {document["_id"]: stored_course(document) for document in documents}
 
     async def save_course(self, course: StoredCourse) -> bool:
-        document = _course_document(course)
+        document = course_document(course)
         async with _mongo_answers():
             if course.rev:
                 result = await self._courses.replace_one({"_id": course.key, "rev": course.rev}, document)
@@ -275,7 +208,7 @@ class MongoStore:
         query = {} if not tenant_id else {"_id": {"$gte": f"{tenant_id}/", "$lt": f"{tenant_id}0"}}  # 0 follows /
         async with _mongo_answers():
             async for document in self._courses.find(query).sort("_id"):
-                yield _stored_course(document)
+                yield stored_course(document)
 
     async def newest_versions(self, keys: Iterable[str]) -> dict[str, tuple[int, Instant]]:
         query = {"_id": {"$in": list(keys)}, "is_released": True}
@@ -286,7 +219,7 @@ class MongoStore:
     async def courses_to_sweep(self, lane: int) -> list[StoredCourse]:
         async with _mongo_answers():
             documents = await self._courses.find({"lane": lane, "sweeping": True}).to_list(None)
-        return [_stored_course(document) for document in documents]
+        return [stored_course(document) for document in documents]
 
     async def records_behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
         query = {**_behind(course_key, version), "_id": {"$gt": after}}
@@ -371,12 +304,6 @@ class MongoStore:
             await self._uploads.update_one({"_id": upload_id}, {"$set": {"through": 0}})
 
 
-def _only_duplicates(error: BulkWriteError) -> None:
-    """A document that was there is no failure; anything else is."""
-    if any(problem["code"] != DUPLICATE_KEY for problem in error.details["writeErrors"]):
-        raise error
-
-
 def connect(uri: str, database: str, group: str, tls: Mapping[str, Any]) -> MongoStore:
     """A store on this database. Nothing is contacted yet. Raises FixConfiguration for an address that is none."""
     try:
@@ -396,24 +323,3 @@ def connect(uri: str, database: str, group: str, tls: Mapping[str, Any]) -> Mong
     except (PyMongoError, ValueError, UserWarning) as error:
         raise FixConfiguration(f"RATCHET_MONGODB_URI: {error}") from None
     return MongoStore(client, database, group)
-
-
-@asynccontextmanager
-async def _mongo_answers() -> AsyncIterator[None]:
-    """Turns MongoDB's errors into ours."""
-    try:
-        yield
-    except ConfigurationError as error:
-        raise FixConfiguration(f"RATCHET_MONGODB_URI: {error}") from None
-    except OperationFailure as error:
-        if error.code in NOT_ALLOWED:
-            raise FixConfiguration(f"RATCHET_MONGODB_URI: MongoDB refuses the user: {_short(error)}") from None
-        raise WaitAndRetry(f"MongoDB could not do it: {_short(error)}") from None
-    except PyMongoError as error:
-        raise WaitAndRetry(f"MongoDB is away: {_short(error)}") from None
-
-
-def _short(error: PyMongoError) -> str:
-    """The error without the documents and topology that it quotes: they may hold learners' data."""
-    code = getattr(error, "code", None)
-    return type(error).__name__ if code is None else f"{type(error).__name__}, code {code}"

@@ -9,7 +9,7 @@ from rich.text import Text
 from contracts.fields import format_timestamp
 from contracts.outbound import certificate_id
 from rules.explain import Told, explain
-from rules.values import Change, Course, Fact, Record, Shown, Step, StepChange
+from rules.values import Change, Course, CourseChange, Fact, Record, Shown, Step, StepChange
 from service.simulate import state
 
 
@@ -29,24 +29,32 @@ def _told_json(key: str, told: Told) -> dict[str, Any]:
         "what": what_text(told),
         "decided_at": None if told.decided_at is None else format_timestamp(told.decided_at),
         "rules": [{"rule_id": reason.rule_id, "because": reason.because} for reason in told.reasons],
-        "before": {"step": _step_json(told, told.step_before), "course": _course_json(told.course_before)},
-        "after": {"step": _step_json(told, told.step_after), "course": _course_json(told.course_after)},
+        "before": {"step": _shown_json(told, told.step_before), "course": course_json(told.course_before)},
+        "after": {"step": _shown_json(told, told.step_after), "course": course_json(told.course_after)},
         "announced": [_change_json(key, change) for change in told.announced],
     }
 
 
-def _step_json(told: Told, step: Shown | None) -> dict[str, Any] | None:
-    if step is None or told.fact is None:
-        return None
+def _shown_json(told: Told, step: Shown | None) -> dict[str, Any] | None:
+    return None if step is None or told.fact is None else _step_fields(told.fact.step_id, step)
+
+
+def step_json(step: Step | None) -> dict[str, Any] | None:
+    """A step's standing."""
+    return None if step is None else _step_fields(step.step_id, step)
+
+
+def _step_fields(step_id: str | None, step: Step | Shown) -> dict[str, Any]:
     return {
-        "step_id": told.fact.step_id,
+        "step_id": step_id,
         "percent": step.percent,
         "complete": step.complete,
         "unresolved": step.unresolved,
     }
 
 
-def _course_json(course: Course | None) -> dict[str, Any] | None:
+def course_json(course: Course | None) -> dict[str, Any] | None:
+    """The course's standing."""
     if course is None:
         return None
     return {"status": course.status, "completed_via": course.completed_via, "evidence": course.evidence}
@@ -54,9 +62,13 @@ def _course_json(course: Course | None) -> dict[str, Any] | None:
 
 def _change_json(key: str, change: Change) -> dict[str, Any]:
     common = {"sequence": change.sequence, "attempt": change.attempt, "rule_id": change.cause.rule_id}
-    what = change.what
+    return common | announced_json(key, change.what)
+
+
+def announced_json(key: str, what: StepChange | CourseChange) -> dict[str, Any]:
+    """What a change of the record with this key says."""
     if isinstance(what, StepChange):
-        return common | {
+        return {
             "step_id": what.step_id,
             "percent": what.percent,
             "previous_percent": what.previous_percent,
@@ -64,7 +76,7 @@ def _change_json(key: str, change: Change) -> dict[str, Any]:
             "previously_complete": what.previously_complete,
         }
     attempt = what.certificate_attempt
-    return common | {
+    return {
         "status": "incomplete" if what.completed_via is None else "completed",
         "completed_via": what.completed_via,
         "certificate": {
@@ -114,9 +126,13 @@ def course_text(course: Course) -> str:
 
 def what_text(told: Told) -> str:
     """What happened, in words."""
-    if told.fact is None:
+    return fact_text(told.fact)
+
+
+def fact_text(fact: Fact | None) -> str:
+    """A fact in words; None: a new course definition."""
+    if fact is None:
         return "the course has a new definition"
-    fact = told.fact
     details = ", ".join(f"{name} {value}" for name, value in fact.details)
     return f"{_fact(fact)}{f' ({details})' if details else ''}"
 
@@ -135,10 +151,14 @@ def _fact(fact: Fact) -> str:
 
 def change_text(change: Change) -> str:
     """An announced change, in words."""
-    what = change.what
+    return f"#{change.sequence} {announced_text(change.what)}"
+
+
+def announced_text(what: StepChange | CourseChange) -> str:
+    """What a change says, in words."""
     if isinstance(what, StepChange):
         became = "" if what.complete == what.previously_complete else ", complete" if what.complete else ", incomplete"
-        return f"#{change.sequence} step {what.step_id}: {what.previous_percent} → {what.percent} %{became}"
+        return f"step {what.step_id}: {what.previous_percent} → {what.percent} %{became}"
     status = "incomplete" if what.completed_via is None else f"completed via {what.completed_via}"
     action = "" if what.certificate_action == "none" else f", {what.certificate_action} certificate"
-    return f"#{change.sequence} course {status}{action}"
+    return f"course {status}{action}"

@@ -38,6 +38,8 @@ class Expected(NamedTuple):
 
     facts: Mapping[str, set[str]]
     poison: Counter[bytes | None]
+    erased: frozenset[str] = frozenset()
+    """Records of erased learners: none of them is there, whatever was said and announced before."""
 
 
 class Findings(NamedTuple):
@@ -107,7 +109,10 @@ def examine(outcome: Outcome, expected: Expected) -> Findings:
         findings.wrong_records.append(f"{key}: nobody sent anything about it")
     for key in set(by_key) - set(expected.facts):
         findings.wrong_records.append(f"{key}: published, but nobody sent anything about it")
+    findings.wrong_records.extend(f"{key}: erased, and there again" for key in expected.erased & set(outcome.records))
     for key, known in expected.facts.items():
+        if key in expected.erased:
+            continue
         if key not in outcome.records:
             findings.lost.append(f"{key}: the whole record")
             continue

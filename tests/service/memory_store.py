@@ -1,5 +1,6 @@
 """The store in memory: the same promises as MongoDB's, checked by the same suite."""
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ class MemoryStore:
         self.records: dict[str, StoredRecord] = {}
         self.pages: dict[str, list[Page]] = {}
         self.courses: dict[str, StoredCourse] = {}
+        self.tombstones: set[str] = set()
         self._lanes: dict[int, Lease] = {}
 
     async def check(self) -> None:
@@ -37,7 +39,8 @@ class MemoryStore:
         return {key: self.records[key] for key in keys if key in self.records}
 
     async def save_records(self, records: Sequence[StoredRecord]) -> bool:
-        hits = [record for record in records if self._rev(record.key) == record.rev]
+        erased = await self.erased(record.key for record in records if not record.rev)
+        hits = [record for record in records if self._rev(record.key) == record.rev and record.key not in erased]
         for record in hits:
             self.records[record.key] = replace(record, rev=record.rev + 1)
         return len(hits) == len(records)
@@ -57,8 +60,32 @@ class MemoryStore:
         return History({id_: past[id_] for id_ in wanted if id_ in past}, decisions)
 
     async def save_history(self, pages: Sequence[Page]) -> None:
+        erased = await self.erased(page.key for page in pages)
         for page in pages:
-            self.pages.setdefault(page.key, []).append(page)
+            if page.key not in erased:
+                self.pages.setdefault(page.key, []).append(page)
+
+    async def erased(self, keys: Iterable[str]) -> set[str]:
+        return {key for key in keys if _learner(key) in self.tombstones}
+
+    async def erase_learner(self, tenant_id: str, learner_id: str) -> int:
+        """As MongoStore does."""
+        self.erect_tombstone(f"{tenant_id}/{learner_id}")
+        await asyncio.sleep(0)
+        return self.delete_records(f"{tenant_id}/{learner_id}")
+
+    def erect_tombstone(self, learner: str) -> None:
+        """The first step of an erasure."""
+        self.tombstones.add(learner)
+
+    def delete_records(self, learner: str) -> int:
+        """The second one."""
+        for key in [key for key in self.pages if _learner(key) == learner]:
+            del self.pages[key]
+        gone = [key for key in self.records if _learner(key) == learner]
+        for key in gone:
+            del self.records[key]
+        return len(gone)
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         return {key: self.courses[key] for key in keys if key in self.courses}
@@ -95,3 +122,7 @@ class MemoryStore:
             and stored.record.in_progress
             and stored.record.definition_version < version
         ]
+
+
+def _learner(key: str) -> str:
+    return key.rpartition("/")[0]

@@ -45,6 +45,10 @@ RESET = {**ATTENDED, "message_id": "m2", "changed_at": "2026-01-03T09:00:00Z", "
         "explain",
         "rules",
         "rules check",
+        "rules diff",
+        "learner",
+        "learner export",
+        "learner erase",
         "lag",
         "dead-letters",
         "dead-letters list",
@@ -64,7 +68,7 @@ RESET = {**ATTENDED, "message_id": "m2", "changed_at": "2026-01-03T09:00:00Z", "
 def test_help(world: World, command: str) -> None:
     ran = world.run(*command.split(), "--help")
     assert "Usage: ratchet" in ran.stdout
-    if command not in ("", "topics", "rules", "dead-letters", "upload", "courses"):
+    if command not in ("", "topics", "rules", "learner", "dead-letters", "upload", "courses"):
         assert "Example" in ran.stdout
 
 

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from msgspec.structs import replace
+from pymongo import MongoClient
 
 from rules.decide import redecide
 from rules.values import Fact, Record, Timeline, Value
 from rules.window import Past
+from service.documents import record_document, stored_record
 from service.errors import FixConfiguration, LaneLost
 from service.packed import Packed, pack
 from service.ports import (
@@ -23,7 +26,7 @@ from service.ports import (
     StoredDefinition,
     StoredRecord,
 )
-from service.store_mongo import connect, record_document, stored_record
+from service.store_mongo import connect
 from tests.rules.test_properties import arrive, facts, timelines
 from tests.service.memory_store import MemoryStore
 from tests.stack.servers import Server
@@ -39,8 +42,15 @@ PENDING = (Pending("lms.attendance-changed.v1", 3, 2**40, CHANGE),)
 VERSION = StoredDefinition(1, "d1", 5, '{"steps": []}')
 
 
+class ErasingStore(Store, Protocol):
+    """What the commands need besides."""
+
+    async def erase_learner(self, tenant_id: str, learner_id: str) -> int:
+        """Gives how many records there were."""
+
+
 @pytest.fixture(params=["memory", "mongodb"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[ErasingStore]:
     """An empty store."""
     if request.param == "memory":
         yield MemoryStore()
@@ -69,11 +79,12 @@ async def test_a_save_on_an_old_revision_misses_and_the_others_are_stored(store:
 
 
 async def test_a_second_insert_misses(store: Store) -> None:
-    first, other = StoredRecord(KEY, 0, RECORD), StoredRecord("acme/l-2/c-1", 0, RECORD)
-    assert await store.save_records([first])
-    assert not await store.save_records([StoredRecord(KEY, 0, Record()), other])
+    first, known = StoredRecord(KEY, 0, RECORD), StoredRecord("acme/l-2/c-1", 0, RECORD)
+    assert await store.save_records([first, known])
+    newer = StoredRecord(known.key, 1, RECORD, PENDING)
+    assert not await store.save_records([StoredRecord(KEY, 0, Record()), newer])
     assert (await store.load_records([KEY]))[KEY].record == RECORD
-    assert other.key in await store.load_records([other.key])
+    assert (await store.load_records([known.key]))[known.key] == StoredRecord(known.key, 2, RECORD, PENDING)
 
 
 async def test_what_has_moved_away_is_found_by_id_or_as_a_whole(store: Store) -> None:
@@ -117,6 +128,59 @@ async def test_of_two_writers_at_once_one_wins_each_record(store: Store) -> None
     assert all(record.rev == 2 and len(record.pending) == 1 for record in stored.values())
     winners = {record.pending[0].offset for record in stored.values()}
     assert hits.count(True) == (1 if len(winners) == 1 else 0)
+
+
+async def test_an_erased_learner_is_gone_for_good_and_no_other(store: ErasingStore) -> None:
+    mine = [StoredRecord(f"acme/l-1/c-{number}", 0, RECORD) for number in range(3)]
+    others = [StoredRecord(key, 0, RECORD) for key in ("acme/l-10/c-1", "acme/l-0/c-1", "acme/l-1+/c-1", "a/l-1/c-1")]
+    assert await store.save_records([*mine, *others])
+    names = [record.key for record in (*mine, *others)]
+    assert await store.erased(names) == set() == await store.erased([])
+    assert await store.erase_learner("acme", "l-1") == 3
+    assert await store.erase_learner("acme", "l-1") == 0
+    assert set(await store.load_records(names)) == {record.key for record in others}
+    unseen = ["acme/l-1/c-9", "acme/l-2/c-1", "acme/l-11/c-1"]
+    assert await store.erased([*names, *unseen]) == {record.key for record in mine} | {unseen[0]}
+    assert not await store.save_records([mine[0]])
+    assert not await store.save_records([StoredRecord(mine[0].key, 1, RECORD)])
+    assert not await store.save_records([StoredRecord(unseen[0], 0, RECORD)])
+    assert await store.load_records([*unseen, mine[0].key]) == {}
+    assert await store.save_records([StoredRecord(unseen[1], 0, RECORD), StoredRecord(unseen[2], 0, RECORD)])
+
+
+async def test_an_erasure_and_inserts_at_once_leave_nothing_behind(store: ErasingStore) -> None:
+    """Whoever comes first: an insert that was told it hit is deleted by the erasure, any later one misses."""
+    hits = 0
+
+    async def insert(learner: int, course: int) -> None:
+        nonlocal hits
+        hits += await store.save_records([StoredRecord(f"acme/l-{learner}/c-{course}", 0, RECORD)])
+
+    for learner in range(30):
+        inserts = [insert(learner, course) for course in range(8)]
+        await asyncio.gather(*inserts[:4], store.erase_learner("acme", f"l-{learner}"), *inserts[4:])
+    keys = [f"acme/l-{learner}/c-{course}" for learner in range(30) for course in range(8)]
+    assert await store.load_records(keys) == {}
+    assert 0 < hits < len(keys)
+
+
+async def test_a_tombstone_tells_nobody_whose_it_is(database: Server) -> None:
+    name = f"store{uuid4().hex[:8]}"
+    one, other = (connect(database.address, name, "g", {}) for _ in range(2))
+    await asyncio.gather(*(store.erased([KEY]) for store in (one, other)))
+    await one.erase_learner("acme", "l-1")
+    assert await other.erased([KEY]) == {KEY}, "the key is the database's, not the process's"
+    elsewhere = connect(database.address, f"{name}x", "g", {})
+    await elsewhere.erase_learner("acme", "l-1")
+    with MongoClient[dict[str, Any]](database.address) as client:
+        (here,), (there,) = (list(client[database_]["erased"].find()) for database_ in (name, f"{name}x"))
+        assert set(here) == {"_id", "erased_at"}
+        assert len(here["_id"]) == 64
+        assert here["_id"] != there["_id"]
+        everything = [list(client[name][collection].find()) for collection in client[name].list_collection_names()]
+        assert "l-1" not in str(everything)
+    for store in (one, other, elsewhere):
+        await store.close()
 
 
 async def test_a_lane_is_planned_by_its_newest_owner_only(store: Store) -> None:

@@ -1,7 +1,7 @@
 """Deliberate mistakes, one safeguard left out each. The simulation must catch every one of them."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -164,6 +164,40 @@ def do_not_look_for_releases() -> Any:
     return patch.object(sweep, "LOOK_SECONDS", 1e9)
 
 
+def look_before_the_insert_only() -> Any:
+    """A worker asks for tombstones before it decides; the insert itself takes no notice of them."""
+    save = MemoryStore.save_records
+
+    async def heedless(self: MemoryStore, records: Sequence[StoredRecord]) -> bool:
+        tombstones, self.tombstones = self.tombstones, set()
+        hit = await save(self, records)
+        self.tombstones = tombstones
+        return hit
+
+    return patch.object(MemoryStore, "save_records", heedless)
+
+
+def decide_about_the_erased() -> Any:
+    """A worker never asks for tombstones, and tries to insert for ever."""
+
+    async def ignorant(_: FaultyStore, keys: Iterable[str]) -> set[str]:
+        await asyncio.sleep(0.01)
+        return set(keys) - set(keys)
+
+    return patch.object(FaultyStore, "erased", ignorant)
+
+
+def delete_before_the_tombstone() -> Any:
+    """An erasure whose steps are the wrong way round."""
+
+    async def hasty(self: SimulatedWorld, learner: str) -> None:
+        self.store.delete_records(learner)
+        await asyncio.sleep(self.fate.random() * 2)
+        self.store.erect_tombstone(learner)
+
+    return patch.object(SimulatedWorld, "erase", hasty)
+
+
 @contextmanager
 def _both(one: Any, other: Any) -> Iterator[None]:
     with one, other:
@@ -176,7 +210,7 @@ MUTATIONS: dict[str, tuple[Mutation, int]] = {
     "do not await sends": (do_not_await_sends, 50),
     "trim at N instead of C": (trim_at_the_end_of_the_batch, 300),
     "no compare-and-set": (no_compare_and_set, 300),
-    "no plan": (no_plan, 300),
+    "no plan": (no_plan, 1000),
     "a plan that is not fenced": (plan_without_fence, 1000),
     "move facts away with the write that brings them": (move_facts_away_with_the_write_that_brings_them, 300),
     "forget the history": (forget_the_history, 300),
@@ -185,5 +219,8 @@ MUTATIONS: dict[str, tuple[Mutation, int]] = {
     "decide again while paused": (decide_again_while_paused, 300),
     "forget what was in flight": (forget_what_was_in_flight, 1000),
     "do not look for releases": (do_not_look_for_releases, 300),
+    "look before the insert only": (look_before_the_insert_only, 1000),
+    "decide about the erased": (decide_about_the_erased, 50),
+    "delete before the tombstone": (delete_before_the_tombstone, 50),
 }
 """Each with the number of seeds within which it must be caught."""

@@ -6,6 +6,8 @@ import logging
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from typing import Any
 
@@ -47,7 +49,12 @@ class Inputs:
     @property
     def expected(self) -> Expected:
         """What must come of it."""
-        return Expected(self._facts, self._poison)
+        erased = frozenset(key for key in self._facts if key.rpartition("/")[0] in self._world.store.tombstones)
+        return Expected(self._facts, self._poison, erased)
+
+    def learner(self) -> str:
+        """Any of those who are spoken of."""
+        return self._fate.choice(self._keys).rpartition("/")[0]
 
     def say_something(self) -> None:
         """One message of any kind."""
@@ -131,10 +138,14 @@ async def _live(seed: int) -> str:
         inputs.define("c0")
         inputs.define("c1")
     await world.join()
-    for _ in range(fate.randrange(5, 45)):
+    turns = fate.randrange(5, 45)
+    erasing_turn = fate.randrange(4 * turns)
+    for turn in range(turns):
         inputs.say_something()
         if fate.random() < 0.1:
             await world.release()
+        if turn == erasing_turn:
+            world.begin_to_erase(inputs.learner())
         happening = fate.random()
         if happening < 0.2:
             await world.befall()
@@ -185,25 +196,34 @@ def simulate(seed: int) -> str:
     return run(_live(seed))
 
 
+def _outcome_of(seed: int) -> str | None:
+    """What went wrong; None where nothing did."""
+    try:
+        simulate(seed)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the seed is what matters
+        return f"seed {seed}: {type(error).__name__}: {str(error)[:300]}"
+    return None
+
+
+def simulate_all(seeds: Iterable[int]) -> list[str]:
+    """Run many seeds on all cores. Gives what went wrong, each failure with its seed."""
+    with ProcessPoolExecutor(initializer=logging.disable, initargs=(logging.CRITICAL,)) as pool:
+        return [failure for failure in pool.map(_outcome_of, seeds, chunksize=20) if failure is not None]
+
+
 def main() -> int:
     """Run many seeds; a failing one is named, and runs again with `… run 1 SEED`."""
     logging.disable(logging.CRITICAL)
     seeds, first = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    if seeds == 1:
+        print(f"seed {first}: {simulate(first)}")
+        return 0
     begin = time.perf_counter()
-    failed = 0
-    for seed in range(first, first + seeds):
-        try:
-            digest = simulate(seed)
-        except Exception as error:  # whatever it is, the seed is what matters
-            failed += 1
-            print(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}")
-            if seeds == 1:
-                raise
-        else:
-            if seeds == 1:
-                print(f"seed {seed}: {digest}")
-    print(f"{seeds} seeds, {failed} failed, {time.perf_counter() - begin:.1f} s")
-    return 1 if failed else 0
+    failures = simulate_all(range(first, first + seeds))
+    for failure in failures:
+        print(failure)
+    print(f"{seeds} seeds, {len(failures)} failed, {time.perf_counter() - begin:.1f} s")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.simulation.mutations import MUTATIONS
-from tests.simulation.run import simulate
+from tests.simulation.run import simulate, simulate_all
 
 SEEDS = 2000
-BLOCK = 200
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +26,8 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
-def test_seeds(first: int) -> None:
-    for seed in range(first, first + BLOCK):
-        try:
-            simulate(seed)
-        except Exception as error:
-            raise AssertionError(f"seed {seed}: {error}") from error
+def test_seeds() -> None:
+    assert simulate_all(range(SEEDS)) == []
 
 
 def test_the_same_seed_gives_the_same_run_in_every_process() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -48,7 +48,7 @@ class Process:
         self._paused_until = 0.0
         self.consumer = FakeConsumer(world.broker, self.pause)
         self._world = world
-        store = FaultyStore(world.store, self.pause)
+        store = FaultyStore(world.store, self.pause, world.meddle)
         self.lanes = Lanes(
             world.settings,
             store,
@@ -117,9 +117,10 @@ class Process:
 class FaultyStore:
     """A store that may be slow, time out before or after the write took effect, or die with its process."""
 
-    def __init__(self, store: MemoryStore, pause: Any) -> None:
+    def __init__(self, store: MemoryStore, pause: Any, meddle: Callable[[StoredRecord], None]) -> None:
         self._store = store
         self._pause = pause
+        self._meddle = meddle
 
     async def _before(self) -> None:
         if await self._pause("store"):
@@ -150,6 +151,8 @@ class FaultyStore:
     async def save_records(self, records: Sequence[StoredRecord]) -> bool:
         """Unordered: each record is its own write, and the call may be cut off after any of them."""
         hit = True
+        for record in records:
+            self._meddle(record)
         await self._before()
         for number, record in enumerate(records):
             self._check_released(record)
@@ -176,6 +179,12 @@ class FaultyStore:
         if newest.of_definition and newest.decision.number == record.record.decided:
             course = self._store.courses[course_key_of(record.key)]
             assert newest.decision.definition_version <= course.released, f"{record.key}: decided again while paused"
+
+    async def erased(self, keys: Iterable[str]) -> set[str]:
+        asked = list(keys)
+        if asked:
+            await self._before()
+        return await self._store.erased(asked)
 
     async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         await self._before()
@@ -222,6 +231,7 @@ class SimulatedWorld:
         self.members: list[Process] = []
         self.zombies: list[Process] = []
         self._born = 0
+        self._erasing: asyncio.Task[None] | None = None
 
     def make_producer(self, process: Process, transactional_id: str | None) -> FakeProducer:
         """For the worker's producers; where mutations take hold."""
@@ -280,8 +290,26 @@ class SimulatedWorld:
             await self.rebalance()
             await asyncio.sleep(self.fate.random() * 0.3)
 
+    def meddle(self, record: StoredRecord) -> None:
+        """Now and then a learner is erased at the very moment when a worker, unsuspecting, inserts a record."""
+        if not record.rev and not self.fate.calm and self.fate.random() < 0.1:
+            self.begin_to_erase(record.key.rpartition("/")[0])
+
+    def begin_to_erase(self, learner: str) -> None:
+        """Of one run, one learner at most."""
+        if self._erasing is None:
+            self._erasing = asyncio.create_task(self.erase(learner))
+
+    async def erase(self, learner: str) -> None:
+        """What `ratchet learner erase` does: the tombstone, and a while later the records."""
+        self.store.erect_tombstone(learner)
+        await asyncio.sleep(self.fate.random() * self.fate.choice((0.02, 2)))
+        self.store.delete_records(learner)
+
     async def end(self) -> None:
-        """Everybody dies."""
+        """The erasure has its end, and everybody dies."""
+        if self._erasing is not None:
+            await self._erasing
         for process in (*self.members, *self.zombies):
             process.check()
             await process.die()

@@ -1,0 +1,68 @@
+"""What is kept about one learner of a tenant: given out, counted, erased."""
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from contracts.fields import format_timestamp
+from rules.values import Fact
+from service.deciding import whole_records
+from service.ports import StoredRecord
+from service.store_mongo import MongoStore
+from service.story import story_json
+
+PAGE = 20
+"""A record may hold tens of thousands of facts."""
+
+
+class Kept(NamedTuple):
+    """How much is kept about a learner."""
+
+    records: int = 0
+    completions: int = 0
+    certificates: int = 0
+
+
+async def export(store: MongoStore, tenant_id: str, learner_id: str) -> dict[str, Any] | None:
+    """Everything that is kept about a learner, for a program or a lawyer; None where nothing is."""
+    records = [_record_json(stored) async for stored in _records(store, tenant_id, learner_id)]
+    return {"tenant_id": tenant_id, "learner_id": learner_id, "records": records} if records else None
+
+
+async def count(store: MongoStore, tenant_id: str, learner_id: str) -> Kept:
+    """What an erasure would take away."""
+    records = completions = certificates = 0
+    async for stored in _records(store, tenant_id, learner_id):
+        standing = stored.record.standing
+        records += 1
+        completions += standing.course.completed_via is not None
+        certificates += standing.certificate is not None and standing.certificate.status == "issued"
+    return Kept(records, completions, certificates)
+
+
+async def was_erased(store: MongoStore, tenant_id: str, learner_id: str) -> bool:
+    """Whether there is a tombstone."""
+    return bool(await store.erased([f"{tenant_id}/{learner_id}/"]))
+
+
+async def _records(store: MongoStore, tenant_id: str, learner_id: str) -> AsyncIterator[StoredRecord]:
+    keys = await store.keys.of_learner(tenant_id, learner_id)
+    for first in range(0, len(keys), PAGE):
+        for stored in (await whole_records(store, keys[first : first + PAGE])).values():
+            yield stored
+
+
+def _record_json(stored: StoredRecord) -> dict[str, Any]:
+    facts = [_fact_json(fact) for fact in stored.record.facts.values()]
+    return {**story_json(stored.key, stored.record), "facts": facts}
+
+
+def _fact_json(fact: Fact) -> dict[str, Any]:
+    return {
+        "message_id": fact.message_id,
+        "changed_at": format_timestamp(fact.changed_at),
+        "kind": fact.kind,
+        "step_id": fact.step_id,
+        "session_id": fact.session_id,
+        "value": None if fact.value is None else {"unit": fact.value.unit, "amount": fact.value.amount},
+        "details": dict(fact.details),
+    }
