@@ -6,13 +6,16 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+from pymongo.errors import PyMongoError
 from rich.console import Console
 
-from tests.benchmarks.cases import BY_NAME, CASES, Case
+from tests.benchmarks.cases import BY_NAME, CASES, Case, Measured
 from tests.benchmarks.plots import draw
 from tests.benchmarks.report import as_json, markdown, tables
 from tests.benchmarks.results import Results
@@ -55,19 +58,27 @@ def main() -> int:
 def run(chosen: Sequence[Case], folder: Path, scale: float, rounds: int, results: Results) -> dict[str, str]:
     """Each case once in every round; gives what it ran on."""
     servers = start_servers(folder)
-    prepared = []
+    prepared: list[tuple[Case, Measured]] = []
     for case in chosen:
         _say(f"{case.name}: preparing")
-        prepared.append((case, case.prepare(servers, scale)))
+        with _noted(case, results):
+            prepared.append((case, case.prepare(servers, scale)))
     for number in range(1, rounds + 1):
         for case, measured in prepared:
             if number == 1 or not case.once:
                 _say(f"{case.name}: round {number} of {1 if case.once else rounds}")
-                try:
+                with _noted(case, results):
                     measured.measure(results)
-                except (Failed, AssertionError, TimeoutError) as error:
-                    results.wrong.append(f"{case.name}: {error!r}")  # the other cases' time is not to be lost
     return machine(servers)
+
+
+@contextmanager
+def _noted(case: Case, results: Results) -> Iterator[None]:
+    """A case that fails is told of; the time that was spent on the others is not lost."""
+    try:
+        yield
+    except (Failed, AssertionError, TimeoutError, KafkaException, PyMongoError) as error:
+        results.wrong.append(f"{case.name}: {error!r}")
 
 
 def _say(text: str) -> None:

@@ -20,6 +20,7 @@ from tests.benchmarks.workloads import Workload
 MESSAGES, RECORDS = 200_000, 20_000
 TRICKLE_MESSAGES = 3_000
 MEMORY_MESSAGES, MEMORY_RECORDS = 1_000_000, 100_000
+MEMORY_LIMIT_SECONDS = 300.0
 MEMORY = "backlog of 1,000,000"
 JOIN = "group join s"
 
@@ -97,7 +98,7 @@ class _Memory:
         self._workload = workloads.mass_upload(_scaled(MEMORY_MESSAGES, scale), _scaled(MEMORY_RECORDS, scale))
 
     def measure(self, results: Results) -> None:
-        Backlog(self._servers, self._workload).measure(RATCHET, results, MEMORY)
+        Backlog(self._servers, self._workload).measure(RATCHET, results, MEMORY, limit_seconds=MEMORY_LIMIT_SECONDS)
 
 
 def _scaled(number: int, scale: float) -> int:

@@ -15,6 +15,13 @@ ANSWER_SECONDS = 20.0
 QUIET_SECONDS = 30.0
 QUIET: Mapping[str, int] = {"log_level": 0}
 """What it tells of while servers start is no news."""
+NOT_YET = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError._WAIT_COORD,
+    KafkaError._TIMED_OUT,
+}
 Positions = Mapping[tuple[str, int], int]
 
 
@@ -49,6 +56,7 @@ class Group:
         options = {"bootstrap.servers": address, "group.id": group, "isolation.level": "read_uncommitted"}
         self._consumer = Consumer({**options, **QUIET})
         self._partitions = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
+        self._committed = 0
 
     def __enter__(self) -> Self:
         return self
@@ -61,14 +69,15 @@ class Group:
         return sum(self._consumer.get_watermark_offsets(each, ANSWER_SECONDS)[1] for each in self._partitions)
 
     def committed(self) -> int:
-        """Messages that the group has done with."""
+        """Messages that the group has done with, as last known: nobody may know while a new group finds its broker."""
         try:
             found = self._consumer.committed(self._partitions, ANSWER_SECONDS)
         except KafkaException as error:
-            if error.args[0].retriable():
-                return 0
-            raise
-        return sum(max(0, partition.offset) for partition in found)
+            if error.args[0].code() not in NOT_YET:
+                raise
+        else:
+            self._committed = sum(max(0, partition.offset) for partition in found)
+        return self._committed
 
 
 def ends(address: str, topics: Iterable[str], partitions: int) -> dict[tuple[str, int], int]:
