@@ -11,7 +11,7 @@ help:
 	@echo 'make test          lint, types, unit and integration tests'
 	@echo 'make simulate      the lanes under random faults, in memory; SEEDS=n (default 10000)'
 	@echo 'make faults        every fault on real servers, 100,000 messages each: about 40 minutes; writes tests/faults/RESULTS.md'
-	@echo 'make bench         how many facts the rules decide in a second'
+	@echo 'make bench         Ratchet beside what else does the same work: about 25 minutes; writes tests/benchmarks/RESULTS.md'
 	@echo 'make install       .venv with the command ratchet'
 	@echo 'make docs          writes the generated parts: README tables, JSON Schemas, AsyncAPI'
 	@echo 'make clean         removes .venv and caches'
@@ -44,7 +44,8 @@ faults: install
 	$(BIN)/python -m tests.faults.matrix --json tests/faults/results.json --markdown tests/faults/RESULTS.md
 
 bench: install
-	$(BIN)/python -m tests.benchmarks.rules
+	$(BIN)/python -m tests.benchmarks.bench --json tests/benchmarks/results.json \
+		--markdown tests/benchmarks/RESULTS.md --plots tests/benchmarks
 
 docs: install
 	$(BIN)/python -m rules.render README.md

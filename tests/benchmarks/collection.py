@@ -1,0 +1,63 @@
+"""What a large collection costs: the same messages, among 1,000,000 records and among the 20,000 they are about."""
+
+import asyncio
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.write_concern import WriteConcern
+
+from contracts.fields import course_key_of
+from rules.values import Record
+from service.ports import StoredRecord
+from service.store_mongo import record_document
+from tests.benchmarks.backlog import Backlog, define
+from tests.benchmarks.results import Results
+from tests.benchmarks.servers import Servers
+from tests.benchmarks.standing import make_record, new_messages
+from tests.benchmarks.subjects import RATCHET
+from tests.benchmarks.workloads import record_key
+from tests.stack.service import World
+
+INSERTED_TOGETHER = 5_000
+
+
+class Collection:
+    """A collection of 1,000,000 records, and one of 20,000 of them; the messages are about the 20,000."""
+
+    name = "collection"
+    facts = 10
+
+    def __init__(self, servers: Servers, scale: float) -> None:
+        self._servers = servers
+        self._messages = max(1000, round(40_000 * scale))
+        large, small = round(1_000_000 * scale), round(20_000 * scale)
+        self._records = range(0, large, large // small)
+        self._times = itertools.count()
+        record = make_record(self.facts)
+        self._collections = {}
+        for size, numbers in (("1,000,000", range(large)), ("20,000", self._records)):
+            world = servers.world()
+            asyncio.run(define(world))
+            _insert(world, numbers, record)
+            self._collections[f"collection of {size} records"] = world.name
+
+    def measure(self, results: Results) -> None:
+        """One round, the other one first every time."""
+        time = next(self._times)
+        backlog = Backlog(self._servers, new_messages(self.name, self._records, self._messages, time))
+        in_turn = list(self._collections.items())
+        for called, database in in_turn if time % 2 else reversed(in_turn):
+            backlog.measure(RATCHET, results, called, database)
+
+
+def _insert(world: World, numbers: Iterable[int], record: Record) -> None:
+    document = record_document(StoredRecord(record_key(0), 0, record))
+    with MongoClient[dict[str, Any]](world.database.address) as client:
+        records = client[world.name].get_collection("records", write_concern=WriteConcern(w=1))
+        remaining = iter(numbers)
+        while some := list(itertools.islice(remaining, INSERTED_TOGETHER)):
+            keys = map(record_key, some)
+            documents = [{**document, "_id": key, "course_key": course_key_of(key)} for key in keys]
+            records.insert_many(documents, ordered=False)

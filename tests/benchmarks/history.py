@@ -1,0 +1,67 @@
+"""What a long history costs: messages to records of 10,000 facts, and the same messages to records of 10."""
+
+import asyncio
+import itertools
+
+from rules.values import Record
+from service.ports import StoredRecord
+from service.store_mongo import connect
+from tests.benchmarks.backlog import Backlog, define
+from tests.benchmarks.results import Results
+from tests.benchmarks.servers import Servers
+from tests.benchmarks.standing import make_record, new_messages
+from tests.benchmarks.subjects import RATCHET
+from tests.benchmarks.workloads import record_key
+from tests.stack.service import World
+
+SAVED_TOGETHER = 20
+"""Records of thousands of facts."""
+
+
+class History:
+    """Records of 10,000 facts, and records of 10."""
+
+    name = "history"
+    long_facts, short_facts = 10_000, 10
+
+    def __init__(self, servers: Servers, scale: float) -> None:
+        self._servers = servers
+        self._messages = max(1000, round(40_000 * scale))
+        self._records = range(max(20, round(400 * scale)))
+        self._times = itertools.count()
+        self._long = servers.world().name
+        self._store(self._long, make_record(self.long_facts))
+        self._short_record = make_record(self.short_facts)
+        # the first write after the history was put there may order it otherwise
+        new = new_messages(self.name, self._records, 5 * len(self._records), next(self._times))
+        Backlog(servers, new).measure(RATCHET, Results(), database=self._long)
+
+    def _store(self, database: str, record: Record) -> None:
+        keys = [record_key(number) for number in self._records]
+        asyncio.run(_save(self._servers.world(database=database), keys, record))
+
+    def measure(self, results: Results) -> None:
+        """One round, the other one first every time."""
+        short, time = self._servers.world().name, next(self._times)
+        self._store(short, self._short_record)
+        backlog = Backlog(self._servers, new_messages(self.name, self._records, self._messages, time))
+        in_turn = [(self.long_facts, self._long), (self.short_facts, short)]
+        for facts, database in in_turn if time % 2 else reversed(in_turn):
+            backlog.measure(RATCHET, results, _history(facts), database)
+        self._servers.drop(short)
+
+
+async def _save(world: World, keys: list[str], record: Record) -> None:
+    await define(world)
+    database = world.settings["RATCHET_MONGODB_DATABASE"]
+    store = connect(world.settings["RATCHET_MONGODB_URI"], database, world.name, {})
+    try:
+        for first in range(0, len(keys), SAVED_TOGETHER):
+            some = [StoredRecord(key, 0, record) for key in keys[first : first + SAVED_TOGETHER]]
+            assert await store.save_records(some), "nobody else writes here"
+    finally:
+        await store.close()
+
+
+def _history(facts: int) -> str:
+    return f"history of {facts:,} facts"

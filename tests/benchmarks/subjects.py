@@ -1,0 +1,59 @@
+"""Who is measured. Each is a process of its own, told where to work by the settings of a world."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.benchmarks.workloads import Message, decided_changes, plain_changes
+from tests.stack.servers import start_process
+from tests.stack.service import Failed, World
+
+ROOT = Path(__file__).parents[2]
+TUTORIAL_MESSAGES = 1000
+"""It is slow."""
+
+
+class Worker(NamedTuple):
+    """A running worker."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Raises Failed, with what it said last, when it has ended."""
+        if self.process.poll() is not None:
+            said = self.log.read_text(errors="replace")[-2000:].strip()
+            raise Failed(f"a worker ended with {self.process.returncode}: {said}")
+
+
+class Subject(NamedTuple):
+    """Somebody who turns attendance into changes."""
+
+    name: str
+    start: Callable[[World], Worker]
+    changes: Callable[[Iterable[Message]], int]
+    """How many changes must come of messages in this order."""
+    messages: int | None = None
+    """It is measured over so many, where not over all."""
+
+
+def _serve(world: World) -> Worker:
+    serving = world.serve()
+    return Worker(serving.process, serving.log)
+
+
+def _module(name: str) -> Callable[[World], Worker]:
+    def start(world: World) -> Worker:
+        log = world.folder / f"{world.name}-{name}.log"
+        command = [sys.executable, "-m", f"tests.benchmarks.{name}"]
+        return Worker(start_process(command, log, {**world.settings, "PYTHONPATH": str(ROOT)}), log)
+
+    return start
+
+
+RATCHET = Subject("ratchet", _serve, decided_changes)
+FLOOR = Subject("floor", _module("floor"), plain_changes)
+BATCH_HANDLER = Subject("batch handler", _module("batch_handler"), plain_changes)
+TUTORIAL = Subject("tutorial", _module("tutorial"), plain_changes, TUTORIAL_MESSAGES)

@@ -1,0 +1,43 @@
+"""Whoever is compared does the same work: as many changes as there must be, in the benchmarks' own way of measuring.
+
+Nothing is said about time.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks import results as measures
+from tests.benchmarks.backlog import Backlog
+from tests.benchmarks.results import Results
+from tests.benchmarks.servers import Servers
+from tests.benchmarks.subjects import BATCH_HANDLER, FLOOR, RATCHET
+from tests.benchmarks.workloads import mass_upload, redelivery
+from tests.stack.servers import Server
+
+MESSAGES, RECORDS = 1000, 100
+
+
+@pytest.fixture
+def servers(broker: Server, database: Server, tmp_path: Path) -> Servers:
+    """The tests' own servers."""
+    if not broker.real:
+        pytest.skip("the mock broker never tells the offsets of transactions, by which the benchmarks measure")
+    return Servers(broker, database, tmp_path)
+
+
+def test_floor_batch_handler_and_ratchet_publish_every_change_of_an_upload(servers: Servers) -> None:
+    backlog = Backlog(servers, mass_upload(MESSAGES, RECORDS))
+    assert backlog.messages == MESSAGES
+    results = Results()
+    changes = {subject.name: backlog.measure(subject, results) for subject in (FLOOR, BATCH_HANDLER, RATCHET)}
+    assert results.wrong == []
+    assert changes["floor"] == changes["batch handler"] == FLOOR.changes(backlog.workload.make())
+    assert changes["ratchet"] == RATCHET.changes(backlog.workload.make())
+    assert all(count is not None and count > MESSAGES // 2 for count in changes.values())
+    assert all(results.median("mass upload", who, measures.MEMORY) for who in changes)
+
+
+def test_messages_sent_twice_change_a_record_once(servers: Servers) -> None:
+    once, twice = mass_upload(MESSAGES // 2, RECORDS), Backlog(servers, redelivery(MESSAGES, RECORDS))
+    assert twice.measure(RATCHET, Results()) == RATCHET.changes(once.make())
