@@ -9,13 +9,12 @@ from pymongo import MongoClient
 from pymongo.write_concern import WriteConcern
 
 from contracts.fields import course_key_of
-from rules.values import Record
+from service.documents import record_document
 from service.ports import StoredRecord
-from service.store_mongo import record_document
 from tests.benchmarks.backlog import Backlog, define
 from tests.benchmarks.results import Results
 from tests.benchmarks.servers import Servers
-from tests.benchmarks.standing import make_record, new_messages
+from tests.benchmarks.standing import make_standing, new_messages
 from tests.benchmarks.subjects import RATCHET
 from tests.benchmarks.workloads import record_key
 from tests.stack.service import World
@@ -35,7 +34,7 @@ class Collection:
         large, small = round(1_000_000 * scale), round(20_000 * scale)
         self._records = range(0, large, large // small)
         self._times = itertools.count()
-        record = make_record(self.facts)
+        record = make_standing(self.facts).stored
         self._collections = {}
         for size, numbers in (("1,000,000", range(large)), ("20,000", self._records)):
             world = servers.world()
@@ -52,8 +51,8 @@ class Collection:
             backlog.measure(RATCHET, results, called, database)
 
 
-def _insert(world: World, numbers: Iterable[int], record: Record) -> None:
-    document = record_document(StoredRecord(record_key(0), 0, record))
+def _insert(world: World, numbers: Iterable[int], record: StoredRecord) -> None:
+    document = record_document(record)
     with MongoClient[dict[str, Any]](world.database.address) as client:
         records = client[world.name].get_collection("records", write_concern=WriteConcern(w=1))
         remaining = iter(numbers)

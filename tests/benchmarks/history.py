@@ -3,13 +3,11 @@
 import asyncio
 import itertools
 
-from rules.values import Record
-from service.ports import StoredRecord
 from service.store_mongo import connect
 from tests.benchmarks.backlog import Backlog, define
 from tests.benchmarks.results import Results
 from tests.benchmarks.servers import Servers
-from tests.benchmarks.standing import make_record, new_messages
+from tests.benchmarks.standing import Standing, make_standing, new_messages
 from tests.benchmarks.subjects import RATCHET
 from tests.benchmarks.workloads import record_key
 from tests.stack.service import World
@@ -27,16 +25,16 @@ class History:
     def __init__(self, servers: Servers, scale: float) -> None:
         self._servers = servers
         self._messages = max(1000, round(40_000 * scale))
-        self._records = range(max(20, round(400 * scale)))
+        self._records = range(max(20, round(200 * scale)))
         self._times = itertools.count()
         self._long = servers.world().name
-        self._store(self._long, make_record(self.long_facts))
-        self._short_record = make_record(self.short_facts)
+        self._store(self._long, make_standing(self.long_facts))
+        self._short_record = make_standing(self.short_facts)
         # the first write after the history was put there may order it otherwise
         new = new_messages(self.name, self._records, 5 * len(self._records), next(self._times))
         Backlog(servers, new).measure(RATCHET, Results(), database=self._long)
 
-    def _store(self, database: str, record: Record) -> None:
+    def _store(self, database: str, record: Standing) -> None:
         keys = [record_key(number) for number in self._records]
         asyncio.run(_save(self._servers.world(database=database), keys, record))
 
@@ -51,14 +49,16 @@ class History:
         self._servers.drop(short)
 
 
-async def _save(world: World, keys: list[str], record: Record) -> None:
+async def _save(world: World, keys: list[str], record: Standing) -> None:
     await define(world)
     database = world.settings["RATCHET_MONGODB_DATABASE"]
     store = connect(world.settings["RATCHET_MONGODB_URI"], database, world.name, {})
     try:
         for first in range(0, len(keys), SAVED_TOGETHER):
-            some = [StoredRecord(key, 0, record) for key in keys[first : first + SAVED_TOGETHER]]
-            assert await store.save_records(some), "nobody else writes here"
+            some = [record.under(key) for key in keys[first : first + SAVED_TOGETHER]]
+            for one in some:
+                await store.save_history(one.pages)
+            assert await store.save_records([one.stored for one in some]), "nobody else writes here"
     finally:
         await store.close()
 
