@@ -157,14 +157,14 @@ class Sweep:
         return replace(judged, rev=course.rev + 1)
 
     async def _completions(self, course: StoredCourse) -> int:
-        """How many learners the newest version would complete; counting ends soon above the cap."""
+        """How many learners the newest version would complete; counting ends with the first one above the cap."""
         after, count = "", 0
         while keys := await self._store.records_behind(course.key, course.newest.version, after, JUDGED_TOGETHER):
             after = keys[-1]
             again = await decide_again(self._store, keys, course, course.newest.changed_at)
             count += sum(now.record.standing.course.status != was.record.standing.course.status for was, now in again)
             if count > self._limits.max_new_completions:
-                return count
+                return self._limits.max_new_completions + 1
             await asyncio.sleep(0)
         return count
 
