@@ -88,6 +88,18 @@ async def wire(world: World) -> AsyncIterator[Wire]:
         yield opened
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of several tells the one that sums up what it ran on."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["used"] = USED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of several processes has ended."""
+    USED.extend(line for line in getattr(node, "workeroutput", {}).get("used", ()) if line not in USED)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what the integration tests ran on."""
     for line in USED:
