@@ -181,7 +181,7 @@ def decide_about_the_erased() -> Any:
     """A worker never asks for tombstones, and tries to insert for ever."""
 
     async def ignorant(_: FaultyStore, keys: Iterable[str]) -> set[str]:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
         return set(keys) - set(keys)
 
     return patch.object(FaultyStore, "erased", ignorant)
