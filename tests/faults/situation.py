@@ -23,7 +23,7 @@ from tests.stack.wire import Wire
 
 WORKERS = 3
 SESSION_SECONDS = 6
-FACTS_IN_RECORD = 4
+FACTS_IN_RECORD = 8
 """Fewer than a record gets, so that facts move away here too."""
 OUT = (STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED)
 PATIENCE_SECONDS = 600.0
