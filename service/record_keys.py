@@ -17,11 +17,11 @@ def _query(tenant_id: str, course_id: str) -> Query:
         return {"course_key": course_key(tenant_id, course_id)}
     if course_id:
         return {"course_key": {"$regex": f"/{re.escape(course_id)}$"}}
-    return _within(f"{tenant_id}/") if tenant_id else {}
+    return within(f"{tenant_id}/") if tenant_id else {}
 
 
-def _within(prefix: str) -> Query:
-    """Keys that begin with this, which ends with a slash. What follows a slash is a zero."""
+def within(prefix: str) -> Query:
+    """Ids that begin with this, which ends with a slash. What follows a slash is a zero."""
     return {"_id": {"$gte": prefix, "$lt": f"{prefix[:-1]}0"}}
 
 
@@ -55,7 +55,7 @@ class RecordKeys:
     async def of_learner(self, tenant_id: str, learner_id: str) -> list[str]:
         """All of one learner, in order."""
         async with mongo_answers():
-            query = _within(f"{tenant_id}/{learner_id}/")
+            query = within(f"{tenant_id}/{learner_id}/")
             return [
                 document["_id"] for document in await self._records.find(query, {"_id": 1}).sort("_id").to_list(None)
             ]

@@ -37,7 +37,7 @@ from service.ports import (
     StoredCourse,
     StoredRecord,
 )
-from service.record_keys import RecordKeys
+from service.record_keys import RecordKeys, within
 from service.tombstones import Tombstones
 
 CALL_SECONDS = 20.0
@@ -149,7 +149,7 @@ class MongoStore:
 
     async def erase_learner(self, tenant_id: str, learner_id: str) -> int:
         """Delete all that is kept about a learner, for good (service.tombstones). Gives how many records there were."""
-        about = {"_id": {"$gte": f"{tenant_id}/{learner_id}/", "$lt": f"{tenant_id}/{learner_id}0"}}  # 0 follows /
+        about = within(f"{tenant_id}/{learner_id}/")
         async with _mongo_answers():
             await self._tombstones.erect(tenant_id, learner_id)
             # Every collection whose _id begins with a record's key belongs here.
@@ -157,11 +157,11 @@ class MongoStore:
             return int((await self._records.delete_many(about)).deleted_count)
 
     async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, History]:
-        """A page's `_id` begins with its record's key and a slash, its facts' with that too: `0` follows the slash."""
+        """A page's `_id` begins with its record's key and a slash, its facts' with that too."""
         ids = [f"{key}/{message_id}" for key, message_ids in asked.items() for message_id in message_ids or ()]
         queries: list[Document] = [{"facts": {"$in": ids}}] if ids else []
         whole = [key for key, message_ids in asked.items() if message_ids is None]
-        queries += [{"_id": {"$gt": f"{key}/", "$lt": f"{key}0"}} for key in whole]
+        queries += [within(f"{key}/") for key in whole]
         past: dict[str, dict[str, Past]] = {key: {} for key in asked}
         decisions: dict[str, dict[str, Packed]] = {key: {} for key in asked}
         async with _mongo_answers():
@@ -205,7 +205,7 @@ class MongoStore:
 
     async def all_courses(self, tenant_id: str) -> AsyncIterator[StoredCourse]:
         """Every course of a tenant, or of all where it is empty, by key."""
-        query = {} if not tenant_id else {"_id": {"$gte": f"{tenant_id}/", "$lt": f"{tenant_id}0"}}  # 0 follows /
+        query = within(f"{tenant_id}/") if tenant_id else {}
         async with _mongo_answers():
             async for document in self._courses.find(query).sort("_id"):
                 yield stored_course(document)
