@@ -1,12 +1,16 @@
 """Kafka headers: CloudEvents' binding in binary mode; where dead letters, rerouted and replayed messages come from."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 Headers = Sequence[tuple[str, bytes | None]]
 """Names and values as they are on the wire; a value may be anything, also null."""
 
 CE_SOURCE = "/ratchet"
+_VERSION = "ce_specversion", b"1.0"
+_SOURCE = "ce_source", CE_SOURCE.encode()
+_CONTENT_TYPE = "content-type", b"application/json"
 TRACEPARENT = "traceparent"
 REROUTED_TOPIC = "ratchet-original-topic"
 REROUTED_PARTITION = "ratchet-original-partition"
@@ -22,17 +26,14 @@ def first(headers: Headers, name: str) -> bytes | None:
 
 def cloud_event(message_id: str, event_type: str, time: str, traceparent: bytes | None) -> Headers:
     """Headers of an outbound message. `time` is RFC 3339; `traceparent` is passed on where the cause had one."""
-    headers: list[tuple[str, bytes | None]] = [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", message_id.encode()),
-        ("ce_source", CE_SOURCE.encode()),
-        ("ce_type", event_type.encode()),
-        ("ce_time", time.encode()),
-        ("content-type", b"application/json"),
-    ]
-    if traceparent is not None:
-        headers.append((TRACEPARENT, traceparent))
-    return headers
+    about = _VERSION, ("ce_id", message_id.encode()), _SOURCE, *_type_and_time(event_type, time), _CONTENT_TYPE
+    return about if traceparent is None else (*about, (TRACEPARENT, traceparent))
+
+
+@lru_cache(maxsize=64)
+def _type_and_time(event_type: str, time: str) -> Headers:
+    """The changes of a batch share them."""
+    return ("ce_type", event_type.encode()), ("ce_time", time.encode())
 
 
 REPLAYED_FROM = "ratchet-replayed-from"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from contracts import headers
-from contracts.fields import course_key_of, format_timestamp
+from contracts.fields import course_key_of
 from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Instant, Record, Timeline
@@ -24,12 +24,11 @@ from service.ports import (
     Page,
     Pending,
     Received,
-    StoredChange,
     StoredCourse,
     StoredDefinition,
     StoredRecord,
 )
-from service.translate import HeardDefinition, HeardFact, HeardRequest, Item, Misrouted, Unusable, stored_change
+from service.translate import HeardDefinition, HeardFact, HeardRequest, Item, Misrouted, Unusable, outbound
 
 COURSE_LIMIT = 8_000_000
 """Characters of all versions of a course: they are kept in one document, far below MongoDB's 16 MB."""
@@ -125,9 +124,8 @@ def decide_record(
             except MessageIdReused:
                 letters.append((received, _reused(item.fact.message_id)))
                 continue
-        for change in changes:
-            going = stored_change(stored.key, change, item.traceparent)
-            added.append(Pending(received.topic, received.partition, received.offset, going))
+        cause = received.topic, received.partition, received.offset
+        added += [Pending(*cause, change, item.traceparent) for change in changes]
     if record is before:
         return Decided(stored, None, letters)
     kept = tuple(pending for pending in stored.pending if pending.offset >= committed.get(pending.topic, 0))
@@ -238,21 +236,11 @@ def _stale(definition: StoredDefinition, newest: int) -> Unusable:
 def going_out(records: Iterable[StoredRecord], start: Offsets, end: Offsets) -> list[Outbound]:
     """The changes that a batch publishes: those caused by its messages, each record's in order of their sequence."""
     return [
-        outbound(record.key, pending.change)
+        outbound(record.key, pending.change, pending.traceparent)
         for record in records
         for pending in record.pending
         if start.get(pending.topic, 0) <= pending.offset < end.get(pending.topic, 0)
     ]
-
-
-def outbound(key: str, change: StoredChange) -> Outbound:
-    """A stored change as a Kafka record."""
-    return Outbound(
-        change.topic,
-        key.encode(),
-        change.value,
-        headers.cloud_event(change.message_id, change.topic, format_timestamp(change.decided_at), change.traceparent),
-    )
 
 
 def dead_letter(received: Received, unusable: Unusable, prefix: str) -> Outbound:

@@ -1,6 +1,7 @@
 """What Kafka has handed over to a lane and what the lane has not yet taken: cut into batches from here."""
 
-from collections import Counter, deque
+import math
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ class Limits(NamedTuple):
     batch_messages: int = 1000
     batch_bytes: int = 4 * 1024 * 1024
     new_facts_per_record: int = 200
+    records_together: int = 500
+    """So many of a batch's are in memory at a time."""
 
 
 class Batch(NamedTuple):
@@ -44,8 +47,8 @@ class Inbox:
 
     @property
     def is_full(self) -> bool:
-        """Two batches wait, and none of what a plan asks for is still to come."""
-        full = len(self) >= 2 * self._limits.batch_messages or self._waiting_bytes >= 2 * self._limits.batch_bytes
+        """A batch waits, and none of what a plan asks for is still to come."""
+        full = len(self) >= self._limits.batch_messages or self._waiting_bytes >= self._limits.batch_bytes
         return full and not self.awaited
 
     @property
@@ -55,25 +58,29 @@ class Inbox:
 
     def add(self, topic: str, messages: Iterable[Received]) -> None:
         """Take messages over; those that were handed over before are dropped."""
-        waiting = self._waiting[topic]
+        waiting, handed_over = self._waiting[topic], self._handed_over[topic]
         for message in messages:
-            if message.offset >= self._handed_over[topic]:
+            if message.offset >= handed_over:
                 waiting.append(message)
                 self._waiting_bytes += message.size_bytes
-                self._handed_over[topic] = message.offset + 1
+                handed_over = message.offset + 1
+        self._handed_over[topic] = handed_over
 
     def skip_to(self, topic: str, offset: int) -> None:
         """Nothing before this offset will come: it has been deleted from the topic."""
         self._handed_over[topic] = max(self._handed_over[topic], offset)
 
-    def next_batch(self) -> Batch | None:
-        """The planned batch once all of it is here; after it, what waits, within the limits. None: nothing yet."""
-        if self.awaited:
-            return None
+    @property
+    def has_batch(self) -> bool:
+        """All of the planned batch is here; or, without a plan, something is."""
+        return not self.awaited and (self.is_planned or len(self) > 0)
+
+    def next_batch(self) -> Batch:
+        """The planned batch; after it, what waits, within the limits."""
+        assert self.has_batch, "asked for before it was there"
         batch = self._planned() if self._plan else self._cut()
-        if batch is not None:
-            self._start = dict(batch.end)
-            self._plan = {}
+        self._start = dict(batch.end)
+        self._plan = {}
         return batch
 
     def _planned(self) -> Batch:
@@ -84,29 +91,36 @@ class Inbox:
         messages.sort(key=lambda message: message.timestamp)
         return Batch(tuple(messages), self._start, {**self._start, **self._plan})
 
-    def _cut(self) -> Batch | None:
+    def _cut(self) -> Batch:
         """Over the topics in order of their timestamps, which is the order in which they were sent."""
         messages: list[Received] = []
         size_bytes = 0
-        of_record: Counter[bytes | None] = Counter()
+        of_record: dict[bytes | None, int] = {}
         end = dict(self._start)
-        while len(messages) < self._limits.batch_messages and size_bytes < self._limits.batch_bytes:
-            topic = self._earliest()
-            if topic is None:
-                break
-            key = self._waiting[topic][0].key
-            if of_record[key] == self._limits.new_facts_per_record:
-                break
-            of_record[key] += 1
-            message = self._take(topic)
-            size_bytes += message.size_bytes
-            end[topic] = message.offset + 1
-            messages.append(message)
-        return Batch(tuple(messages), self._start, end) if messages else None
+        limits = self._limits
+        for topic, waiting, until in iter(self._earliest, None):
+            while waiting and waiting[0].timestamp <= until:
+                message = waiting[0]
+                of_its_record = of_record.get(message.key, 0)
+                if (
+                    len(messages) == limits.batch_messages
+                    or size_bytes >= limits.batch_bytes
+                    or of_its_record == limits.new_facts_per_record
+                ):
+                    return Batch(tuple(messages), self._start, end)
+                of_record[message.key] = of_its_record + 1
+                size_bytes += self._take(topic).size_bytes
+                end[topic] = message.offset + 1
+                messages.append(message)
+        return Batch(tuple(messages), self._start, end)
 
-    def _earliest(self) -> str | None:
-        heads = [(waiting[0].timestamp, topic) for topic, waiting in self._waiting.items() if waiting]
-        return min(heads)[1] if heads else None
+    def _earliest(self) -> tuple[str, deque[Received], float] | None:
+        """The topic with the earliest message, and until when it has the earliest."""
+        heads = sorted((waiting[0].timestamp, topic) for topic, waiting in self._waiting.items() if waiting)
+        if not heads:
+            return None
+        _, topic = heads[0]
+        return topic, self._waiting[topic], heads[1][0] if len(heads) > 1 else math.inf
 
     def _take(self, topic: str) -> Received:
         message = self._waiting[topic].popleft()

@@ -9,6 +9,7 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import repeat
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalStateError, InvalidProducerEpoch, KafkaError, ProducerFenced
@@ -150,20 +151,21 @@ class KafkaLog:
 
     async def _send_all(self, producer: AIOKafkaProducer, messages: Sequence[Outbound]) -> dict[TopicPartition, int]:
         """Everything is acknowledged when this returns, with the last offset in each; a key's messages keep order."""
-        by_partition: dict[TopicPartition, list[Outbound]] = defaultdict(list)
+        topics = {message.topic for message in messages}
+        partitions = {topic: len(await producer.partitions_for(self._prefix + topic)) for topic in topics}
+        by_destination: dict[tuple[str, int], list[Outbound]] = defaultdict(list)
         for message in messages:
-            by_partition[await self._destination(producer, message)].append(message)
-        last = await asyncio.gather(*(_send_partition(producer, *item) for item in by_partition.items()))
-        return dict(zip(by_partition, last, strict=True))
+            by_destination[message.topic, self._destination(message, partitions[message.topic])].append(message)
+        to = [TopicPartition(self._prefix + topic, number) for topic, number in by_destination]
+        sending = map(_send_partition, repeat(producer), to, by_destination.values())
+        return dict(zip(to, await asyncio.gather(*sending), strict=True))
 
-    async def _destination(self, producer: AIOKafkaProducer, message: Outbound) -> TopicPartition:
-        topic = self._prefix + message.topic
+    def _destination(self, message: Outbound, partitions: int) -> int:
         if message.partition is not None:
-            return TopicPartition(topic, message.partition)
-        partitions = len(await producer.partitions_for(topic))
+            return message.partition
         if message.key is None:
-            return TopicPartition(topic, self._lane % partitions)
-        return TopicPartition(topic, partition_of(message.key, partitions))
+            return self._lane % partitions
+        return partition_of(message.key, partitions)
 
 
 async def _send_partition(producer: AIOKafkaProducer, to: TopicPartition, messages: Sequence[Outbound]) -> int:

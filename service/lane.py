@@ -13,17 +13,21 @@ through these steps, in this order:
 After any failure the lane goes back to the committed offsets and repeats. A record already stored answers "known" and
 its pending changes go out again, this time in a transaction that commits. `take_over` fences earlier owners before it
 reads where to start: their producer by its epoch, their plans by the lane's. The next batch is planned, loaded and
-stored while the last one's transaction commits; transactions stay in order and a failure drops both.
+stored while the last one's transaction commits; transactions stay in order and a failure drops both. A large batch is
+loaded, decided and stored some records at a time (service.parts): in a backlog more messages share a record's write.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from contracts.fields import course_key_of
 from service import metrics
 from service.batch import (
     Clock,
@@ -35,14 +39,14 @@ from service.batch import (
     rerouted,
     sort_out,
 )
-from service.deciding import decide_and_store
+from service.deciding import Heard, decide_and_store
 from service.errors import FixConfiguration, LaneLost, WaitAndRetry
 from service.failpoint import reach
 from service.flood import Flood
 from service.inbox import Batch, Inbox, Limits
+from service.parts import in_parts, translate_all
 from service.ports import Lease, Log, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
 from service.sweep import Sweep, SweepLimits, requests_behind
-from service.translate import Item, translate
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +55,11 @@ IDLE_SECONDS = 1.0
 """After this long without messages the lane notes where it stands."""
 USURPED_LIMIT = 3
 """Once may be an owner that died between its two steps of taking over; so often it is not."""
+SMALL_BATCH = 1000
+"""Messages: as many never wait for other lanes' large batches."""
 RETRY_SECONDS = 0.5
 RETRY_LIMIT_SECONDS = 10.0
+Courses = Mapping[str, StoredCourse]
 
 
 class Prepared(NamedTuple):
@@ -61,6 +68,13 @@ class Prepared(NamedTuple):
     end: Offsets
     messages: int
     outbound: tuple[Outbound, ...]
+
+
+class PreparedPart(NamedTuple):
+    """What some of a batch's records have to say."""
+
+    outbound: list[Outbound]
+    letters: list[Letter]
 
 
 class Lane:
@@ -256,27 +270,30 @@ class Lane:
             raise
 
     async def _next_prepared(self, publishing: asyncio.Task[None] | None) -> Prepared | None:
-        """The next batch, once it is this lane's turn: what is in hand bounds the memory of all lanes together."""
-        batch = await self._next_batch(publishing)
-        if batch is None:
+        """The next batch; None when the transaction in hand ended or the lane closes.
+
+        A large one is cut once it is this lane's turn: that bounds the memory of all lanes together.
+        """
+        if not await self._wait_for_messages(publishing):
             return None
-        async with self._turns:
+        async with nullcontext() if len(self._inbox) <= SMALL_BATCH else self._turns:
+            batch = self._inbox.next_batch()
+            self._throttle()
             return await self._prepare(batch)
 
-    async def _next_batch(self, publishing: asyncio.Task[None] | None) -> Batch | None:
-        """Wait for messages and cut a batch of them; None when the transaction in hand ended or the lane closes."""
+    async def _wait_for_messages(self, publishing: asyncio.Task[None] | None) -> bool:
+        """False: the transaction in hand ended first, or the lane closes."""
         if publishing is not None:
             publishing.add_done_callback(lambda _: self._wake.set())
         while True:
             if self._closing or (publishing is not None and publishing.done()):
-                return None
+                return False
             self._wake.clear()
             for topic in self._inbox.awaited:
                 self._inbox.skip_to(topic, await self._log.beginning(topic))
-            batch = self._inbox.next_batch()
             self._throttle()
-            if batch is not None:
-                return batch
+            if self._inbox.has_batch:
+                return True
             try:
                 async with asyncio.timeout(IDLE_SECONDS):
                     await self._wake.wait()
@@ -292,46 +309,54 @@ class Lane:
         self._paused = self._inbox.is_full
 
     async def _prepare(self, batch: Batch) -> Prepared:
-        """Plan, load, decide, store."""
+        """Plan, load, decide, store: some records at a time, the next ones while the last ones are being stored."""
         self._in_hand += len(batch.messages)
         with metrics.STAGE_SECONDS.labels("translate").time():
-            heard = [(message, self._translate(message)) for message in batch.messages]
-            work = sort_out(heard)
-        with metrics.STAGE_SECONDS.labels("load").time():
-            _, stored, courses = await asyncio.gather(
-                self._store.plan(self.number, self._epoch, batch.end, self._committed),
-                self._store.load_records(work.records),
-                self._store.load_courses(work.course_keys),
-            )
-        self._noted = dict(self._committed)
-        reach("after_load")
-        courses, letters = await self._store_definitions(work, courses)
-        records, rejected = await decide_and_store(
-            self._store, work.records, stored, courses, self._now, self._committed, self._facts_in_record
+            work = sort_out(await translate_all(batch.messages, self._partitions, self._prefix))
+        (_, letters), parts = await in_parts(
+            work.records,
+            self._limits.records_together,
+            self._get_ready(batch, work),
+            partial(self._prepare_part, batch),
         )
-        reach("after_store")
-        late = await self._decided_under_old_definitions(work, records)
-        unusable = (*work.unusable, *letters, *rejected)
+        unusable = [*work.unusable, *letters, *(letter for part in parts for letter in part.letters)]
         outbound = (
-            *going_out(records.values(), batch.start, batch.end),
+            *(change for part in parts for change in part.outbound),
             *(dead_letter(received, why, self._prefix) for received, why in unusable),
             *(rerouted(received, misrouted, self._prefix) for received, misrouted in work.misrouted),
-            *late,
         )
         metrics.count_batch(batch.messages, unusable, len(work.misrouted), outbound)
         self._flood.note(len(batch.messages), len(unusable))
         return Prepared(batch.end, len(batch.messages), outbound)
 
-    def _translate(self, message: Received) -> Item:
-        return translate(message, self._partitions, self._prefix)
+    async def _get_ready(self, batch: Batch, work: Work) -> tuple[Courses, list[Letter]]:
+        """Make the plan durable and store what the batch defines: records may follow. Gives the courses it is about."""
+        _, courses = await asyncio.gather(
+            self._store.plan(self.number, self._epoch, batch.end, self._committed),
+            self._store.load_courses(work.course_keys),
+        )
+        self._noted = dict(self._committed)
+        return await self._store_definitions(work, courses)
+
+    async def _prepare_part(
+        self, batch: Batch, heard: Heard, ready: asyncio.Task[tuple[Courses, list[Letter]]]
+    ) -> PreparedPart:
+        with metrics.STAGE_SECONDS.labels("load").time():
+            stored = await self._store.load_records(heard)
+        courses, _ = await ready
+        reach("after_load")
+        records, rejected = await decide_and_store(
+            self._store, heard, stored, courses, self._now, self._committed, self._facts_in_record
+        )
+        reach("after_store")
+        late = await self._decided_under_old_definitions(records)
+        return PreparedPart([*going_out(records.values(), batch.start, batch.end), *late], rejected)
 
     def _now(self) -> Clock:
         now = int(self._clock() * MICROSECONDS)
         return Clock(now, now + self._future_tolerance)
 
-    async def _store_definitions(
-        self, work: Work, courses: Mapping[str, StoredCourse]
-    ) -> tuple[dict[str, StoredCourse], list[Letter]]:
+    async def _store_definitions(self, work: Work, courses: Courses) -> tuple[Courses, list[Letter]]:
         """Definitions come first: the facts of the same batch are decided under them."""
         newest = dict(courses)
         letters: list[Letter] = []
@@ -348,11 +373,10 @@ class Lane:
                 self._sweep.wake()
         return newest, letters
 
-    async def _decided_under_old_definitions(self, work: Work, records: Mapping[str, StoredRecord]) -> list[Outbound]:
+    async def _decided_under_old_definitions(self, records: Mapping[str, StoredRecord]) -> list[Outbound]:
         """A definition that came while the batch was in flight has not seen its records: ask to decide them again."""
-        if not records:
-            return []
-        return requests_behind(records, await self._store.newest_versions(work.course_keys), self.number)
+        newest = await self._store.newest_versions(set(map(course_key_of, records)))
+        return requests_behind(records, newest, self.number)
 
     async def _publish(self, prepared: Prepared) -> None:
         with metrics.STAGE_SECONDS.labels("publish").time():

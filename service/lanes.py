@@ -26,8 +26,8 @@ from service.sweep import SweepLimits
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
-LANES_AT_WORK = 2
-"""One decides while the other waits for the database: more would take memory, and no less time on one core."""
+LARGE_BATCHES_AT_WORK = 1
+"""More would take memory, and no less time: there is one core to decide on."""
 PROBE_SECONDS = 5.0
 """How often broker and database are asked for a sign of life, and how long they may take to answer."""
 
@@ -47,7 +47,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         self.by_number: dict[int, Lane] = {}
         self.joined = False
         self.flood = Flood(settings.flood_percent, settings.flood_window_messages)
-        self._turns = asyncio.Semaphore(LANES_AT_WORK)
+        self._turns = asyncio.Semaphore(LARGE_BATCHES_AT_WORK)
         self.outages: dict[str, str | None] = {"kafka": None, "mongodb": None}
         """What is away, and how that shows."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

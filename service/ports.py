@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from contracts.headers import Headers
-from rules.values import Instant, Record
+from rules.values import Change, Instant, Record
 from rules.window import Past
 from service.packed import Packed
 
@@ -44,23 +44,14 @@ class Outbound(Struct, frozen=True, gc=False):
     partition: int | None = None
 
 
-class StoredChange(Struct, frozen=True, gc=False, array_like=True):
-    """A change as it goes out, byte for byte, so that it goes out the same however often it is tried."""
-
-    topic: str
-    message_id: str
-    decided_at: Instant
-    value: bytes
-    traceparent: bytes | None
-
-
 class Pending(Struct, frozen=True, gc=False, array_like=True):
     """A change with the position of the message that caused it, kept until that position is committed."""
 
     topic: str
     partition: int
     offset: int
-    change: StoredChange
+    change: Change
+    traceparent: bytes | None
 
 
 class StoredRecord(Struct, frozen=True, gc=False):

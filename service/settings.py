@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     new_facts_per_record: Annotated[int, Field(ge=1, le=2000)] = Field(
         200, description="Messages about one record that a lane takes together, at most"
     )
+    records_together: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        500, description="Records of a batch that are loaded, decided and stored together, at most"
+    )
     facts_in_record: Annotated[int, Field(ge=1, le=1000)] = Field(
         16,
         description="So many of a record's newest facts stay with it; once there are twice as many, the older ones "
@@ -143,6 +146,7 @@ class Settings(BaseSettings):
             batch_messages=self.batch_messages,
             batch_bytes=self.batch_bytes,
             new_facts_per_record=self.new_facts_per_record,
+            records_together=self.records_together,
         )
 
     def kafka_options(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from contracts.topics import COURSE_DEFINED, FACTS, TOPICS, Topic
 from rules.values import Instant, Record
 from service.batch import Clock, Letter, accept_definitions, decide_record
 from service.ports import Pending, Received, StoredCourse, StoredRecord
-from service.translate import HeardDefinition, HeardFact, HeardRequest, Unusable, course_timeline, read
+from service.translate import HeardDefinition, HeardFact, HeardRequest, Unusable, course_timeline, outbound, read
 
 READABLE: dict[str, Topic] = {topic.short: topic for topic in (COURSE_DEFINED, *FACTS)}
 SHORT = {topic.name: topic.short for topic in TOPICS}
@@ -112,7 +112,8 @@ def _dead(number: int, unusable: Unusable) -> Line:
 
 
 def _change(key: str, pending: Pending) -> Line:
-    return {"topic": SHORT[pending.change.topic], "key": key, "value": json.loads(pending.change.value)}
+    out = outbound(key, pending.change, pending.traceparent)
+    return {"topic": SHORT[out.topic], "key": key, "value": json.loads(out.value or b"")}
 
 
 def state(key: str, record: Record) -> Line:

@@ -45,7 +45,7 @@ from rules.values import (
     Value,
     timeline,
 )
-from service.ports import Received, StoredChange, StoredCourse, StoredDefinition
+from service.ports import Outbound, Received, StoredCourse, StoredDefinition
 
 BY_NAME: Mapping[str, Topic] = {topic.name: topic for topic in CONSUMED}
 EXPLANATION_LIMIT = 2000
@@ -94,9 +94,9 @@ class Misrouted(Struct, frozen=True, gc=False):
 Item = HeardFact | HeardRequest | HeardDefinition | Misrouted | Unusable
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def partition_of(key: bytes, partitions: int) -> int:
-    """Kafka's default partitioner."""
+    """Kafka's default partitioner. A batch has several messages of a key, and changes with the same."""
     hashed: int = murmur2(key)
     return (hashed & 0x7FFFFFFF) % partitions
 
@@ -114,10 +114,10 @@ def translate(received: Received, partitions: int, prefix: str = "") -> Item:
     item = read(topic, received.value, headers.first(received.headers, headers.TRACEPARENT))
     if isinstance(item, Unusable):
         return item
-    wrong = _wrong_key(topic, received.key, item.key)
-    if wrong is not None:
-        return wrong
-    partition = partition_of(item.key.encode(), partitions)
+    key = item.key.encode()
+    if received.key != key:
+        return _wrong_key(topic, received.key)
+    partition = partition_of(key, partitions)
     return item if partition == received.partition else Misrouted(partition)
 
 
@@ -152,40 +152,35 @@ def _unusable(error: ValidationError, invalid: str) -> Unusable:
     return Unusable(invalid, spelled[:EXPLANATION_LIMIT])
 
 
-def _wrong_key(topic: Topic, key: bytes | None, expected: str) -> Unusable | None:
+def _wrong_key(topic: Topic, key: bytes | None) -> Unusable:
     invalid = "invalid_definition" if topic is COURSE_DEFINED else "invalid_message"
     if key is None:
         return Unusable(invalid, f"key: is null, must be {topic.key}")
-    if key != expected.encode():
-        return Unusable(invalid, f"key: must be {topic.key} of the same message")
-    return None
+    return Unusable(invalid, f"key: must be {topic.key} of the same message")
 
 
 def _fact(message: AboutRecord) -> Fact:
-    match message:
-        case AttendanceChanged():
-            details = _details(source=message.source, upload_id=message.upload_id)
-            return Fact(
-                message.message_id,
-                message.changed_at,
-                "attendance",
-                message.event_id,
-                message.session_id,
-                _attended(message),
-                details,
-            )
-        case StepProgressChanged():
-            value = Value("percent", message.progress_percent)
-            details = _details(source=message.source)
-            return Fact(message.message_id, message.changed_at, "progress", message.step_id, None, value, details)
-        case EquivalencyGranted():
-            details = _details(equivalent_course_id=message.equivalent_course_id, granted_by=message.granted_by)
-            return Fact(message.message_id, message.changed_at, "equivalency", details=details)
-        case Reassigned():
-            due_at = None if message.due_at is None else str(message.due_at)
-            details = _details(reassigned_by=message.reassigned_by, reason=message.reason, due_at=due_at)
-            return Fact(message.message_id, message.changed_at, "reassigned", details=details)
-    raise AssertionError(f"no fact comes of {type(message).__name__}")
+    if isinstance(message, AttendanceChanged):
+        return Fact(
+            message.message_id,
+            message.changed_at,
+            "attendance",
+            message.event_id,
+            message.session_id,
+            _attended(message),
+            _details_of_upload(message.source, message.upload_id),
+        )
+    identity = message.message_id, message.changed_at
+    if isinstance(message, StepProgressChanged):
+        value = Value("percent", message.progress_percent)
+        return Fact(*identity, "progress", message.step_id, None, value, _details(("source", message.source)))
+    if isinstance(message, EquivalencyGranted):
+        details = _details(("equivalent_course_id", message.equivalent_course_id), ("granted_by", message.granted_by))
+        return Fact(*identity, "equivalency", details=details)
+    assert isinstance(message, Reassigned), f"no fact comes of {type(message).__name__}"
+    due_at = None if message.due_at is None else str(message.due_at)
+    details = _details(("reassigned_by", message.reassigned_by), ("reason", message.reason), ("due_at", due_at))
+    return Fact(*identity, "reassigned", details=details)
 
 
 def _attended(message: AttendanceChanged) -> Value:
@@ -196,8 +191,14 @@ def _attended(message: AttendanceChanged) -> Value:
     return Value("attended", 100 if message.attended else 0)
 
 
-def _details(**given: str | None) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value[:DETAIL_LIMIT]) for name, value in given.items() if value)
+@lru_cache(maxsize=1024)
+def _details_of_upload(source: str, upload_id: str | None) -> tuple[tuple[str, str], ...]:
+    """Many messages share them."""
+    return _details(("source", source), ("upload_id", upload_id))
+
+
+def _details(*given: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value[:DETAIL_LIMIT]) for name, value in given if value)
 
 
 def _definition(message: CourseDefined) -> StoredDefinition:
@@ -248,11 +249,14 @@ _json = msgspec.json.Encoder().encode
 _BECAUSE = {row.rule_id: row.because for table in SHIPPED for row in table.rows}
 
 
-def stored_change(key: str, change: Change, traceparent: bytes | None) -> StoredChange:
-    """A change of the record with this key, as it goes out: the models of contracts.outbound, written fast."""
+def outbound(key: str, change: Change, traceparent: bytes | None) -> Outbound:
+    """A change of the record with this key, as it goes out: the models of contracts.outbound, written fast.
+
+    The same bytes however often it is tried.
+    """
     tenant_id, learner_id, course_id = split_key(key)
     cause, what = change.cause, change.what
-    message: dict[str, Any] = {
+    said: dict[str, Any] = {
         "tenant_id": tenant_id,
         "learner_id": learner_id,
         "course_id": course_id,
@@ -264,15 +268,15 @@ def stored_change(key: str, change: Change, traceparent: bytes | None) -> Stored
         "changed_at": format_timestamp(cause.changed_at),
     }
     if isinstance(what, StepChange):
-        topic = STEP_COMPLETION_CHANGED
-        message |= _step_fields(what)
+        topic = STEP_COMPLETION_CHANGED.name
+        said.update(_step_fields(what))
     else:
-        topic = COURSE_COMPLETION_CHANGED
-        message |= _course_fields(key, what)
-    content = _json(message)
-    identity = message_id(key, change.sequence, content.decode())
-    head = _json({"message_id": identity, "decided_at": format_timestamp(change.decided_at)})
-    return StoredChange(topic.name, identity, change.decided_at, head[:-1] + b"," + content[1:], traceparent)
+        topic = COURSE_COMPLETION_CHANGED.name
+        said.update(_course_fields(key, what))
+    content = _json(said)
+    identity, decided_at = message_id(key, change.sequence, content), format_timestamp(change.decided_at)
+    value = b'{"message_id":"%b","decided_at":"%b",%b' % (identity.encode(), decided_at.encode(), content[1:])
+    return Outbound(topic, key.encode(), value, headers.cloud_event(identity, topic, decided_at, traceparent))
 
 
 def _step_fields(what: StepChange) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
 from rules.decide import decide, redecide
 from rules.values import Change, Record
 from service.ports import StoredCourse, StoredRecord
-from service.translate import stored_change, timeline_of
+from service.translate import outbound, timeline_of
 
 Json = dict[str, Any]
 Published = Mapping[str, list[list[tuple[bytes | None, Json]]]]
@@ -166,7 +166,7 @@ def _examine_record(
         findings.wrong_records.append(f"{key}: was not decided under the newest definition")
     for change in changes:
         sent = by_sequence.get(change.sequence)
-        if sent is not None and sent != json.loads(stored_change(key, change, None).value):
+        if sent is not None and sent != json.loads(outbound(key, change, None).value or b""):
             findings.wrong_records.append(f"{key}: announced {sent}")
 
 

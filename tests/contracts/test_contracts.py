@@ -183,6 +183,6 @@ def test_unknown_fields_are_ignored() -> None:
 
 def test_derived_ids_never_change() -> None:
     """Every id ever sent depends on these; a change here is a break for every reader."""
-    assert message_id("acme/l-1/c-1", 1, "{}") == "ebc7a876-ff5c-5317-9ddd-5b1be7e831d9"
-    assert message_id("a/b/c", 7, "{}") == str(uuid5(NAMESPACE, "message/a/b/c/7/{}"))
+    assert message_id("acme/l-1/c-1", 1, b"{}") == "ebc7a876-ff5c-5317-9ddd-5b1be7e831d9"
+    assert message_id("a/b/c", 7, b"{}") == str(uuid5(NAMESPACE, "message/a/b/c/7/{}"))
     assert certificate_id("acme/l-1/c-1", 1) == "8335de3d-abcd-5818-83a2-c670d23f32bc"

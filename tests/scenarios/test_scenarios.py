@@ -19,7 +19,7 @@ from service.batch import Clock, accept_definitions
 from service.ports import Received, StoredCourse
 from service.simulate import state
 from service.store_mongo import connect
-from service.translate import HeardDefinition, HeardFact, Unusable, course_timeline, read, stored_change
+from service.translate import HeardDefinition, HeardFact, Unusable, course_timeline, outbound, read
 from tests.scenarios import SCENARIOS, Happened, Scenario, compare, split_lines
 from tests.stack.service import RATCHET, World
 from tests.stack.wire import Wire
@@ -67,8 +67,8 @@ def fold(scenario: Scenario, tables: Tables = SHIPPED) -> Happened:
                 continue
             records[key] = decided[0]
             for change in decided[1]:
-                stored = stored_change(key, change, None)
-                changes[key].append((NAMES[stored.topic], json.loads(stored.value)))
+                out = outbound(key, change, None)
+                changes[key].append((NAMES[out.topic], json.loads(out.value or b"")))
     return Happened(changes, dead, {key: state(key, record) for key, record in records.items()})
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pymongo import MongoClient
 
 from rules.decide import redecide
-from rules.values import Fact, Record, Timeline, Value
+from rules.values import Cause, Change, Course, Fact, Record, StepChange, Timeline, Value
 from rules.window import Past
 from service.documents import record_document, stored_record
 from service.errors import FixConfiguration, LaneLost
@@ -21,7 +21,6 @@ from service.ports import (
     Page,
     Pending,
     Store,
-    StoredChange,
     StoredCourse,
     StoredDefinition,
     StoredRecord,
@@ -37,8 +36,10 @@ ARRIVED, _ = arrive([FACT], ())
 RECORD = replace(ARRIVED, decisions=())
 DECISION = Packed(ARRIVED.decisions[0], of_definition=False)
 PACKED = pack([DECISION])
-CHANGE = StoredChange("completion.step-completion-changed.v1", "id", 7, b"{}\xff", b"00-trace")
-PENDING = (Pending("lms.attendance-changed.v1", 3, 2**40, CHANGE),)
+CHANGE = Change(
+    2, 1, Cause("m1", 5, "completed"), 7, StepChange("e.1", "event", 50, 0, False, False, Course("steps", 5, "held"))
+)
+PENDING = (Pending("lms.attendance-changed.v1", 3, 2**40, CHANGE, b"00-trace\xff"),)
 VERSION = StoredDefinition(1, "d1", 5, '{"steps": []}')
 
 
@@ -120,7 +121,7 @@ async def test_of_two_writers_at_once_one_wins_each_record(store: Store) -> None
     await store.save_records([StoredRecord(key, 0, RECORD) for key in keys])
 
     async def write(offset: int) -> bool:
-        mark = (Pending("lms.attendance-changed.v1", 0, offset, CHANGE),)
+        mark = (Pending("lms.attendance-changed.v1", 0, offset, CHANGE, None),)
         return await store.save_records([StoredRecord(key, 1, RECORD, mark) for key in keys])
 
     hits = await asyncio.gather(write(1), write(2))

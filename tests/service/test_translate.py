@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from contracts.outbound import CourseCompletionChanged, StepCompletionChanged
 from rules.values import Fact, StepChange, Timeline
-from service.translate import stored_change
+from service.translate import outbound
 from tests.rules.test_properties import arrive, facts, timelines
 
 
@@ -14,12 +14,13 @@ from tests.rules.test_properties import arrive, facts, timelines
 @given(facts(), timelines())
 def test_changes_are_written_as_the_models_would(arriving: list[Fact], known: Timeline) -> None:
     for change in arrive(arriving, known)[1]:
-        stored = stored_change("acme/l-1/c-1", change, None)
+        out = outbound("acme/l-1/c-1", change, None)
+        assert out.value is not None
         model = StepCompletionChanged if isinstance(change.what, StepChange) else CourseCompletionChanged
-        message = model.model_validate_json(stored.value)
-        assert json.loads(message.model_dump_json()) == json.loads(stored.value)
-        assert stored.message_id == message.message_id
+        message = model.model_validate_json(out.value)
+        assert json.loads(message.model_dump_json()) == json.loads(out.value)
+        assert dict(out.headers)["ce_id"] == message.message_id.encode()
         assert (
-            stored.topic
+            out.topic
             == f"completion.{'step' if isinstance(change.what, StepChange) else 'course'}-completion-changed.v1"
         )

@@ -223,6 +223,7 @@ class SimulatedWorld:
         self.settings = Settings(
             batch_messages=self.fate.choice((1, 4, 12, 100)),
             new_facts_per_record=self.fate.choice((1, 3, 200)),
+            records_together=self.fate.choice((1, 2, 100)),
             facts_in_record=self.fate.choice((1, 3, 64)),
             shutdown_seconds=self.fate.choice((1, 10)),
             max_new_completions=self.fate.choice((0, 2, 1000)),
