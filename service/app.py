@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 
 from aiokafka.errors import KafkaError
@@ -16,6 +17,12 @@ from service.store_mongo import MongoStore, connect
 from service.worker import Worker
 
 log = logging.getLogger(__name__)
+
+GARBAGE_THRESHOLDS = 20_000, 20, 20
+"""A batch makes many objects and no cycles: Python's own thresholds would look for some all the time."""
+
+SWITCH_SECONDS = 0.0005
+"""A thread of the database's driver needs the interpreter for moments only; it would wait ten times as long for it."""
 
 
 async def checked_store(settings: Settings, work: Callable[[MongoStore], Awaitable[None]]) -> MongoStore:
@@ -56,6 +63,8 @@ async def serve(settings: Settings) -> None:
         worker = Worker(settings, store, partitions)
         async with serve_http(settings, worker.lanes) as port:
             gc.freeze()  # what is there by now stays; collecting need not look at it again
+            gc.set_threshold(*GARBAGE_THRESHOLDS)
+            sys.setswitchinterval(SWITCH_SECONDS)
             log.info("serving", extra={"http_port": port, "partitions": partitions, "group": settings.group})
             await worker.run(stop)
     except KafkaError as error:

@@ -14,7 +14,7 @@ from contracts import headers
 from contracts.fields import course_key_of
 from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
-from rules.values import Instant, Record, Timeline
+from rules.values import Instant, Timeline
 from rules.window import recall, shorten
 from service.packed import Packed, pack, unpack
 from service.ports import (
@@ -28,13 +28,15 @@ from service.ports import (
     StoredDefinition,
     StoredRecord,
 )
-from service.translate import HeardDefinition, HeardFact, HeardRequest, Item, Misrouted, Unusable, outbound
+from service.translate import HeardDefinition, HeardFact, HeardRequest, Item, Misrouted, Unusable
 
 COURSE_LIMIT = 8_000_000
 """Characters of all versions of a course: they are kept in one document, far below MongoDB's 16 MB."""
 
 Letter = tuple[Received, Unusable]
 """A message for the dead letters."""
+GoingOut = tuple[str, Pending]
+"""A change of the record with this key."""
 
 
 class Work(NamedTuple):
@@ -62,6 +64,23 @@ class Decided(NamedTuple):
     stored: StoredRecord
     page: Page | None
     letters: Sequence[Letter]
+
+
+class Prepared(NamedTuple):
+    """A stored batch, ready to be published."""
+
+    end: Offsets
+    messages: int
+    changes: list[GoingOut]
+    others: list[Outbound]
+
+
+class PreparedPart(NamedTuple):
+    """What some of a batch's records have to say."""
+
+    changes: list[GoingOut]
+    requests: list[Outbound]
+    letters: list[Letter]
 
 
 class Clock(NamedTuple):
@@ -106,23 +125,26 @@ def decide_record(
     here, and `history` is not the whole of them.
     """
     before = recall(stored.record, history.past) if history.whole else stored.record
-    record = before
+    record, now = before, clock.now
     added: list[Pending] = []
     letters: list[Letter] = []
     for received, item in heard:
         if isinstance(item, HeardRequest):
-            record, changes = redecide(record, timeline, clock.now)
+            record, changes = redecide(record, timeline, now)
         else:
-            problem = _problem(record, item, history, clock)
-            if problem is not None:
-                letters.append((received, problem))
+            fact = item.fact
+            past = history.past.get(fact.message_id)
+            if past is not None:
+                if past.fact != fact:
+                    letters.append((received, _reused(fact.message_id)))
                 continue
-            if item.fact.message_id in history.past:
-                continue
+            if fact.changed_at > clock.future and fact.message_id not in record.facts:
+                letters.append((received, _from_the_future(fact.changed_at, clock)))
+                continue  # a fact already known is never from the future: another clock has let it pass
             try:
-                record, changes = decide(record, item.fact, timeline, clock.now)
+                record, changes = decide(record, fact, timeline, now)
             except MessageIdReused:
-                letters.append((received, _reused(item.fact.message_id)))
+                letters.append((received, _reused(fact.message_id)))
                 continue
         cause = received.topic, received.partition, received.offset
         added += [Pending(*cause, change, item.traceparent) for change in changes]
@@ -154,16 +176,6 @@ def _shortened(
         return shortened, None
     leaving = pack(one for one in of_facts if one.message_id not in record.facts)
     return shortened, Page(decided.key, decided.rev, moving, leaving)
-
-
-def _problem(record: Record, item: HeardFact, history: History, clock: Clock) -> Unusable | None:
-    """A fact already known is never from the future: another clock has let it pass."""
-    known = history.past.get(item.fact.message_id)
-    if known is not None:
-        return None if known.fact == item.fact else _reused(item.fact.message_id)
-    if item.fact.changed_at <= clock.future or item.fact.message_id in record.facts:
-        return None
-    return _from_the_future(item.fact.changed_at, clock)
 
 
 def _from_the_future(changed_at: Instant, clock: Clock) -> Unusable:
@@ -233,10 +245,10 @@ def _stale(definition: StoredDefinition, newest: int) -> Unusable:
     )
 
 
-def going_out(records: Iterable[StoredRecord], start: Offsets, end: Offsets) -> list[Outbound]:
+def going_out(records: Iterable[StoredRecord], start: Offsets, end: Offsets) -> list[GoingOut]:
     """The changes that a batch publishes: those caused by its messages, each record's in order of their sequence."""
     return [
-        outbound(record.key, pending.change, pending.traceparent)
+        (record.key, pending)
         for record in records
         for pending in record.pending
         if start.get(pending.topic, 0) <= pending.offset < end.get(pending.topic, 0)

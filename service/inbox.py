@@ -7,15 +7,24 @@ from typing import NamedTuple
 
 from service.ports import Offsets, Received
 
+LANES_WITH_WHOLE_BATCHES = 4
+
 
 class Limits(NamedTuple):
     """Bounds of a batch; each is a setting."""
 
-    batch_messages: int = 1000
-    batch_bytes: int = 4 * 1024 * 1024
+    batch_messages: int = 20_000
+    batch_bytes: int = 8 * 1024 * 1024
     new_facts_per_record: int = 200
-    records_together: int = 500
+    records_together: int = 160
     """So many of a batch's are in memory at a time."""
+
+    def shared_by(self, lanes: int) -> "Limits":
+        """What waits in all lanes of a worker together does not grow with their number, beyond a few."""
+        share = min(1, LANES_WITH_WHOLE_BATCHES / lanes)
+        return self._replace(
+            batch_messages=max(1, int(self.batch_messages * share)), batch_bytes=max(1, int(self.batch_bytes * share))
+        )
 
 
 class Batch(NamedTuple):

@@ -7,9 +7,10 @@ id must follow the partition, not the process; taking it over fences whoever had
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from itertools import repeat
+from itertools import chain
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalStateError, InvalidProducerEpoch, KafkaError, ProducerFenced
@@ -107,7 +108,7 @@ class KafkaLog:
                 unread += max(0, highwater - await self._consumer.position(partition))
         return unread
 
-    async def publish(self, messages: Sequence[Outbound], committed: Offsets) -> None:
+    async def publish(self, messages: Iterable[Outbound], committed: Offsets) -> None:
         producer = self._producer
         assert producer is not None, "a lane fences before it publishes"
         offsets = {self._partitions[topic]: offset for topic, offset in committed.items()}
@@ -122,7 +123,7 @@ class KafkaLog:
             await self.discard()
             raise
 
-    async def send(self, topic: str, messages: Sequence[Outbound]) -> dict[int, int]:
+    async def send(self, topic: str, messages: Iterable[Outbound]) -> dict[int, int]:
         """Rare enough for a producer of its own each time, which no earlier failure has spoilt."""
         producer = self._make_producer(None)
         try:
@@ -149,16 +150,35 @@ class KafkaLog:
         self._stopping.add(stopping)
         stopping.add_done_callback(self._stopping.discard)
 
-    async def _send_all(self, producer: AIOKafkaProducer, messages: Sequence[Outbound]) -> dict[TopicPartition, int]:
-        """Everything is acknowledged when this returns, with the last offset in each; a key's messages keep order."""
-        topics = {message.topic for message in messages}
-        partitions = {topic: len(await producer.partitions_for(self._prefix + topic)) for topic in topics}
-        by_destination: dict[tuple[str, int], list[Outbound]] = defaultdict(list)
+    async def _send_all(self, producer: AIOKafkaProducer, messages: Iterable[Outbound]) -> dict[TopicPartition, int]:
+        """Everything is acknowledged when this returns, with the last offset in each; a key's messages keep order.
+
+        Batches rather than `send`: a dead letter may have neither key nor value.
+        """
+        partitions: dict[str, int] = {}
+        batches: dict[TopicPartition, BatchBuilder] = {}
+        sent: dict[TopicPartition, list[asyncio.Future[Any]]] = defaultdict(list)
+
+        async def send(to: TopicPartition) -> None:
+            sent[to].append(await producer.send_batch(batches[to], to.topic, partition=to.partition))
+            reach("after_first_send")
+
         for message in messages:
-            by_destination[message.topic, self._destination(message, partitions[message.topic])].append(message)
-        to = [TopicPartition(self._prefix + topic, number) for topic, number in by_destination]
-        sending = map(_send_partition, repeat(producer), to, by_destination.values())
-        return dict(zip(to, await asyncio.gather(*sending), strict=True))
+            if message.topic not in partitions:
+                partitions[message.topic] = len(await producer.partitions_for(self._prefix + message.topic))
+            number = self._destination(message, partitions[message.topic])
+            to = TopicPartition(self._prefix + message.topic, number)
+            if to not in batches:
+                batches[to] = producer.create_batch()
+            if not _append(batches[to], message):
+                await send(to)
+                batches[to] = producer.create_batch()
+                assert _append(batches[to], message), "the first message always fits"
+        for to in batches:
+            await send(to)
+        await asyncio.gather(*chain.from_iterable(sent.values()))
+        # a batch is told of by its first record
+        return {to: sent[to][-1].result().offset + batch.record_count() - 1 for to, batch in batches.items()}
 
     def _destination(self, message: Outbound, partitions: int) -> int:
         if message.partition is not None:
@@ -166,22 +186,6 @@ class KafkaLog:
         if message.key is None:
             return self._lane % partitions
         return partition_of(message.key, partitions)
-
-
-async def _send_partition(producer: AIOKafkaProducer, to: TopicPartition, messages: Sequence[Outbound]) -> int:
-    """Batches rather than `send`: a dead letter may have neither key nor value. Gives the last offset."""
-    delivered = []
-    batch = producer.create_batch()
-    for message in messages:
-        if not _append(batch, message):
-            delivered.append(await producer.send_batch(batch, to.topic, partition=to.partition))
-            reach("after_first_send")
-            batch = producer.create_batch()
-            assert _append(batch, message), "the first message always fits"
-    delivered.append(await producer.send_batch(batch, to.topic, partition=to.partition))
-    reach("after_first_send")
-    *_, last = await asyncio.gather(*delivered)
-    return int(last.offset) + int(batch.record_count()) - 1  # a batch is told of by its first record
 
 
 def _append(batch: BatchBuilder, message: Outbound) -> bool:

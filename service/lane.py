@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import NamedTuple
+from itertools import chain
 
 from msgspec.structs import replace
 
@@ -32,6 +32,8 @@ from service import metrics
 from service.batch import (
     Clock,
     Letter,
+    Prepared,
+    PreparedPart,
     Work,
     accept_definitions,
     dead_letter,
@@ -47,6 +49,7 @@ from service.inbox import Batch, Inbox, Limits
 from service.parts import in_parts, translate_all
 from service.ports import Lease, Log, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
 from service.sweep import Sweep, SweepLimits, requests_behind
+from service.translate import outbound
 
 log = logging.getLogger(__name__)
 
@@ -60,21 +63,6 @@ SMALL_BATCH = 1000
 RETRY_SECONDS = 0.5
 RETRY_LIMIT_SECONDS = 10.0
 Courses = Mapping[str, StoredCourse]
-
-
-class Prepared(NamedTuple):
-    """A stored batch, ready to be published."""
-
-    end: Offsets
-    messages: int
-    outbound: tuple[Outbound, ...]
-
-
-class PreparedPart(NamedTuple):
-    """What some of a batch's records have to say."""
-
-    outbound: list[Outbound]
-    letters: list[Letter]
 
 
 class Lane:
@@ -320,14 +308,16 @@ class Lane:
             partial(self._prepare_part, batch),
         )
         unusable = [*work.unusable, *letters, *(letter for part in parts for letter in part.letters)]
-        outbound = (
-            *(change for part in parts for change in part.outbound),
+        changes = [change for part in parts for change in part.changes]
+        others = [
             *(dead_letter(received, why, self._prefix) for received, why in unusable),
             *(rerouted(received, misrouted, self._prefix) for received, misrouted in work.misrouted),
-        )
-        metrics.count_batch(batch.messages, unusable, len(work.misrouted), outbound)
+            *(request for part in parts for request in part.requests),
+        ]
+        said = (pending.change for _, pending in changes)
+        metrics.count_batch(batch.messages, unusable, len(work.misrouted), said, others)
         self._flood.note(len(batch.messages), len(unusable))
-        return Prepared(batch.end, len(batch.messages), outbound)
+        return Prepared(batch.end, len(batch.messages), changes, others)
 
     async def _get_ready(self, batch: Batch, work: Work) -> tuple[Courses, list[Letter]]:
         """Make the plan durable and store what the batch defines: records may follow. Gives the courses it is about."""
@@ -350,7 +340,7 @@ class Lane:
         )
         reach("after_store")
         late = await self._decided_under_old_definitions(records)
-        return PreparedPart([*going_out(records.values(), batch.start, batch.end), *late], rejected)
+        return PreparedPart(going_out(records.values(), batch.start, batch.end), late, rejected)
 
     def _now(self) -> Clock:
         now = int(self._clock() * MICROSECONDS)
@@ -380,7 +370,8 @@ class Lane:
 
     async def _publish(self, prepared: Prepared) -> None:
         with metrics.STAGE_SECONDS.labels("publish").time():
-            await self._log.publish(prepared.outbound, prepared.end)
+            changes = (outbound(key, one.change, one.traceparent) for key, one in prepared.changes)
+            await self._log.publish(chain(changes, prepared.others), prepared.end)
         reach("after_commit")
         self._committed = dict(prepared.end)
         self._in_hand -= prepared.messages

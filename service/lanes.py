@@ -17,6 +17,7 @@ from contracts.topics import CONSUMED
 from service import metrics
 from service.errors import RestartProcess, WaitAndRetry
 from service.flood import Flood
+from service.inbox import Limits
 from service.kafka_log import KafkaLog
 from service.lane import Lane
 from service.ports import Received, Store
@@ -67,15 +68,16 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Open a lane for each partition number."""
         self._consumer().pause(*assigned)
-        for number in sorted({partition.partition for partition in assigned}):
-            lane = self._make_lane(number)
+        numbers = sorted({partition.partition for partition in assigned})
+        for number in numbers:
+            lane = self._make_lane(number, self._settings.limits.shared_by(len(numbers)))
             for task in lane.tasks:
                 task.add_done_callback(self._lane_ended)
             self.by_number[number] = lane
         self.joined = True
         log.info("lanes assigned", extra={"lanes": sorted(self.by_number)})
 
-    def _make_lane(self, number: int) -> Lane:
+    def _make_lane(self, number: int, limits: Limits) -> Lane:
         settings = self._settings
         topics = [topic.name for topic in CONSUMED]
         lane_log = KafkaLog(self._consumer(), topics, number, settings.group, self._prefix, self._make_producer)
@@ -84,7 +86,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             self._partitions,
             lane_log,
             self._store,
-            settings.limits,
+            limits,
             self.flood,
             self._turns,
             SweepLimits(settings.max_new_completions, settings.reevaluations_per_second),

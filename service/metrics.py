@@ -1,12 +1,13 @@
 """What operators watch, for Prometheus. Names are stable; labels have few values and never a learner's data."""
 
 from collections import Counter as Count
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from rules.values import Change
 from service.ports import Outbound, Received
-from service.translate import Unusable
+from service.translate import Unusable, topic_of
 
 MESSAGES = Counter("ratchet_messages_total", "Messages read and stored, by topic.", ["topic"])
 PUBLISHED = Counter("ratchet_published_total", "Messages prepared for publication, by topic.", ["topic"])
@@ -37,12 +38,14 @@ def count_batch(
     messages: Iterable[Received],
     unusable: Iterable[tuple[Received, Unusable]],
     misrouted: int,
-    outbound: Sequence[Outbound],
+    changes: Iterable[Change],
+    others: Iterable[Outbound],
 ) -> None:
     """Count one prepared batch."""
     for topic, number in Count(message.topic for message in messages).items():
         MESSAGES.labels(topic).inc(number)
-    for topic, number in Count(message.topic for message in outbound).items():
+    published = Count(topic_of(change) for change in changes) + Count(message.topic for message in others)
+    for topic, number in published.items():
         PUBLISHED.labels(topic).inc(number)
     for reason, number in Count(why.reason for _, why in unusable).items():
         DEAD_LETTERS.labels(reason).inc(number)

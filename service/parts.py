@@ -9,8 +9,8 @@ from service.deciding import Heard
 from service.ports import Received
 from service.translate import Item, translate
 
-PARTS_AT_WORK = 2
-"""One decides while the other waits for the database."""
+PARTS_AT_WORK = 3
+"""One decides while the others wait for the database."""
 TRANSLATED_TOGETHER = 500
 
 Ready = TypeVar("Ready")

@@ -218,10 +218,10 @@ class Log(Protocol):
     async def unread(self) -> int:
         """Messages known to be in the lane's topics that have not been handed over yet."""
 
-    async def publish(self, messages: Sequence[Outbound], committed: Offsets) -> None:
+    async def publish(self, messages: Iterable[Outbound], committed: Offsets) -> None:
         """Messages and offsets in one transaction, every send awaited before the commit."""
 
-    async def send(self, topic: str, messages: Sequence[Outbound]) -> dict[int, int]:
+    async def send(self, topic: str, messages: Iterable[Outbound]) -> dict[int, int]:
         """At least once, outside any transaction, all to one topic. Gives the last offset in each partition."""
 
     async def has_dealt_with(self, topic: str, sent: Mapping[int, int]) -> bool:

@@ -111,7 +111,8 @@ def translate(received: Received, partitions: int, prefix: str = "") -> Item:
         if original is None or original is REROUTED:
             return Unusable("invalid_message", f"header {headers.REROUTED_TOPIC}: must name a topic that is read here")
         topic = original
-    item = read(topic, received.value, headers.first(received.headers, headers.TRACEPARENT))
+    traceparent = headers.first(received.headers, headers.TRACEPARENT) if received.headers else None
+    item = read(topic, received.value, traceparent)
     if isinstance(item, Unusable):
         return item
     key = item.key.encode()
@@ -267,16 +268,18 @@ def outbound(key: str, change: Change, traceparent: bytes | None) -> Outbound:
         "caused_by": cause.message_id,
         "changed_at": format_timestamp(cause.changed_at),
     }
-    if isinstance(what, StepChange):
-        topic = STEP_COMPLETION_CHANGED.name
-        said.update(_step_fields(what))
-    else:
-        topic = COURSE_COMPLETION_CHANGED.name
-        said.update(_course_fields(key, what))
+    said.update(_step_fields(what) if isinstance(what, StepChange) else _course_fields(key, what))
+    topic = topic_of(change)
     content = _json(said)
     identity, decided_at = message_id(key, change.sequence, content), format_timestamp(change.decided_at)
     value = b'{"message_id":"%b","decided_at":"%b",%b' % (identity.encode(), decided_at.encode(), content[1:])
     return Outbound(topic, key.encode(), value, headers.cloud_event(identity, topic, decided_at, traceparent))
+
+
+def topic_of(change: Change) -> str:
+    """Where a change goes."""
+    topic = STEP_COMPLETION_CHANGED if isinstance(change.what, StepChange) else COURSE_COMPLETION_CHANGED
+    return topic.name
 
 
 def _step_fields(what: StepChange) -> dict[str, Any]:

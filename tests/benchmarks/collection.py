@@ -12,7 +12,7 @@ from contracts.fields import course_key_of
 from service.documents import record_document
 from service.ports import StoredRecord
 from tests.benchmarks.backlog import Backlog, define
-from tests.benchmarks.results import Results
+from tests.benchmarks.results import DISK, DOCUMENT, INDEXES, Results
 from tests.benchmarks.servers import Servers
 from tests.benchmarks.standing import make_standing, new_messages
 from tests.benchmarks.subjects import RATCHET
@@ -45,6 +45,8 @@ class Collection:
     def measure(self, results: Results) -> None:
         """One round, the other one first every time."""
         time = next(self._times)
+        for called, database in self._collections.items():
+            _note_sizes(self._servers, called, database, results)
         backlog = Backlog(self._servers, new_messages(self.name, self._records, self._messages, time))
         in_turn = list(self._collections.items())
         for called, database in in_turn if time % 2 else reversed(in_turn):
@@ -60,3 +62,14 @@ def _insert(world: World, numbers: Iterable[int], record: StoredRecord) -> None:
             keys = map(record_key, some)
             documents = [{**document, "_id": key, "course_key": course_key_of(key)} for key in keys]
             records.insert_many(documents, ordered=False)
+
+
+def _note_sizes(servers: Servers, called: str, database: str, results: Results) -> None:
+    """As they are on the disk."""
+    with MongoClient[dict[str, Any]](servers.database.address) as client:
+        client.admin.command("fsync")
+        sizes = client[database].command("collStats", "records")
+    per_million = 1_000_000 / sizes["count"] / 2**20
+    results.add(called, "ratchet", DOCUMENT, sizes["avgObjSize"])
+    results.add(called, "ratchet", DISK, sizes["storageSize"] * per_million)
+    results.add(called, "ratchet", INDEXES, sizes["totalIndexSize"] * per_million)

@@ -25,7 +25,7 @@ Ratios are of medians.
 - *ratchet*: `ratchet serve` with default settings.
 - The clock runs from the first committed offsets until everything is committed. *start to first commit* is the time
   before, from the start of the process. The batches in hand at the first commit count in full though part of their
-  work is done: some percent, more with larger batches, so more for the floor than for Ratchet.
+  work is done: some percent.
 - *steady trickle*: 200 messages a second, from the send until a `read_committed` reader has the change.
 - *rules only*: one core, no I/O. zen-engine has the same course table and is asked by its fastest call.
 

@@ -14,6 +14,9 @@ MEDIAN = "median ms"
 P99 = "99th percentile ms"
 CALLS = "calls/s"
 FACTS = "facts/s"
+DOCUMENT = "bytes a record"
+DISK = "MB on disk per million records"
+INDEXES = "MB of indexes per million records"
 
 
 class Name(NamedTuple):

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from rules import window
 from rules.values import Timeline
 from service import deciding, kafka_log, lane, lanes, sweep
-from service.batch import Clock, Decided, decide_record
+from service.batch import Clock, Decided, Prepared, decide_record
 from service.inbox import Batch
-from service.lane import Lane, Prepared
+from service.lane import Lane
 from service.lanes import Lanes
 from service.ports import History, Lease, Offsets, Outbound, Received, StoredRecord
 from service.translate import HeardFact, HeardRequest
