@@ -11,7 +11,7 @@ help:
 	@echo 'make test          lint, types, unit and integration tests'
 	@echo 'make simulate      the lanes under random faults, in memory; SEEDS=n (default 10000)'
 	@echo 'make faults        every fault on real servers, 100,000 messages each: about 40 minutes; writes tests/faults/RESULTS.md'
-	@echo 'make bench         Ratchet beside what else does the same work: about 25 minutes; writes tests/benchmarks/RESULTS.md'
+	@echo 'make bench         Ratchet beside what else does the same work: about 30 minutes; writes tests/benchmarks/RESULTS.md'
 	@echo 'make install       .venv with the command ratchet'
 	@echo 'make docs          writes the generated parts: README tables, JSON Schemas, AsyncAPI'
 	@echo 'make clean         removes .venv and caches'
@@ -49,6 +49,7 @@ faults: install
 bench: install
 	$(BIN)/python -m tests.benchmarks.bench --json tests/benchmarks/results.json \
 		--markdown tests/benchmarks/RESULTS.md --plots tests/benchmarks
+	$(BIN)/python -m tests.benchmarks.profile > tests/benchmarks/PROFILE.txt
 
 docs: install
 	$(BIN)/python -m rules.render README.md

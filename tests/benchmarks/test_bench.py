@@ -9,6 +9,7 @@ import pytest
 
 from tests.benchmarks import results as measures
 from tests.benchmarks.backlog import Backlog
+from tests.benchmarks.profile import tree
 from tests.benchmarks.results import Results
 from tests.benchmarks.servers import Servers
 from tests.benchmarks.subjects import BATCH_HANDLER, FLOOR, RATCHET
@@ -41,3 +42,15 @@ def test_floor_batch_handler_and_ratchet_publish_every_change_of_an_upload(serve
 def test_messages_sent_twice_change_a_record_once(servers: Servers) -> None:
     once, twice = mass_upload(MESSAGES // 2, RECORDS), Backlog(servers, redelivery(MESSAGES, RECORDS))
     assert twice.measure(RATCHET, Results()) == RATCHET.changes(once.make())
+
+
+def test_a_profile_tells_of_functions_by_who_called_them() -> None:
+    loop = "main (a.py:1);_run_once (asyncio/base_events.py:1922)"
+    stacks = [f"{loop};f (b.py:3);g (b.py:9) 60", f"{loop};f (b.py:4) 30", "run (thread.py:1) 10"]
+    root = tree(stacks)
+    assert list(root.tell(root.seen)) == [
+        " 90.0 % f (b.py)",
+        " 60.0 %   g (b.py)",
+        " 10.0 % outside the event loop",
+        " 10.0 %   run (thread.py)",
+    ]
