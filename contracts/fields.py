@@ -63,7 +63,7 @@ Timestamp = Annotated[
     int,
     BeforeValidator(parse_timestamp),
     PlainSerializer(format_timestamp, return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema({"type": "string", "format": "date-time", "maxLength": TIMESTAMP_LIMIT}),
 ]
 """Microseconds since 1970 UTC in Python; RFC 3339 with an offset on the wire."""
 

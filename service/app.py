@@ -1,6 +1,7 @@
 """Where everything is wired: settings, store, worker, HTTP. The one place that knows all parts."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 import signal
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 GARBAGE_THRESHOLDS = 20_000, 20, 20
 """A batch makes many objects and no cycles: Python's own thresholds would look for some all the time."""
 
+M_ARENA_MAX = -8
 SWITCH_SECONDS = 0.0005
 """A thread of the database's driver needs the interpreter for moments only; it would wait ten times as long for it."""
 
@@ -40,6 +42,15 @@ async def checked_store(settings: Settings, work: Callable[[MongoStore], Awaitab
         await store.close()
         raise
     return store
+
+
+def _tune_interpreter() -> None:
+    gc.freeze()  # what is there by now stays; collecting need not look at it again
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # glibc would give each thread of the driver memory of its own, and never take it back
+        mallopt(M_ARENA_MAX, 1)
 
 
 async def serve(settings: Settings) -> None:
@@ -62,9 +73,7 @@ async def serve(settings: Settings) -> None:
     try:
         worker = Worker(settings, store, partitions)
         async with serve_http(settings, worker.lanes) as port:
-            gc.freeze()  # what is there by now stays; collecting need not look at it again
-            gc.set_threshold(*GARBAGE_THRESHOLDS)
-            sys.setswitchinterval(SWITCH_SECONDS)
+            _tune_interpreter()
             log.info("serving", extra={"http_port": port, "partitions": partitions, "group": settings.group})
             await worker.run(stop)
     except KafkaError as error:
