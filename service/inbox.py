@@ -13,7 +13,7 @@ LANES_WITH_WHOLE_BATCHES = 4
 class Limits(NamedTuple):
     """Bounds of a batch; each is a setting."""
 
-    batch_messages: int = 20_000
+    batch_messages: int = 12_000
     batch_bytes: int = 8 * 1024 * 1024
     new_facts_per_record: int = 200
     records_together: int = 160

@@ -21,9 +21,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from functools import partial
 from itertools import chain
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -59,10 +59,20 @@ IDLE_SECONDS = 1.0
 USURPED_LIMIT = 3
 """Once may be an owner that died between its two steps of taking over; so often it is not."""
 SMALL_BATCH = 1000
-"""Messages: as many never wait for other lanes' large batches."""
+"""Messages."""
 RETRY_SECONDS = 0.5
 RETRY_LIMIT_SECONDS = 10.0
 Courses = Mapping[str, StoredCourse]
+
+
+class Turns(NamedTuple):
+    """The lanes of a worker prepare one batch at a time: there is one core to decide on, and more would take memory.
+
+    But a small batch, which is soon done, does not wait for a large one.
+    """
+
+    small: asyncio.Lock
+    large: asyncio.Lock
 
 
 class Lane:
@@ -76,7 +86,7 @@ class Lane:
         store: Store,
         limits: Limits,
         flood: Flood,
-        turns: asyncio.Semaphore,
+        turns: Turns,
         sweep_limits: SweepLimits,
         future_tolerance_seconds: int,
         facts_in_record: int,
@@ -260,11 +270,11 @@ class Lane:
     async def _next_prepared(self, publishing: asyncio.Task[None] | None) -> Prepared | None:
         """The next batch; None when the transaction in hand ended or the lane closes.
 
-        A large one is cut once it is this lane's turn: that bounds the memory of all lanes together.
+        It is cut once it is this lane's turn, so that what has come meanwhile goes with it.
         """
         if not await self._wait_for_messages(publishing):
             return None
-        async with nullcontext() if len(self._inbox) <= SMALL_BATCH else self._turns:
+        async with self._turns.small if len(self._inbox) <= SMALL_BATCH else self._turns.large:
             batch = self._inbox.next_batch()
             self._throttle()
             return await self._prepare(batch)

@@ -19,7 +19,7 @@ from service.errors import RestartProcess, WaitAndRetry
 from service.flood import Flood
 from service.inbox import Limits
 from service.kafka_log import KafkaLog
-from service.lane import Lane
+from service.lane import Lane, Turns
 from service.ports import Received, Store
 from service.settings import Settings
 from service.sweep import SweepLimits
@@ -27,8 +27,6 @@ from service.sweep import SweepLimits
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
-LARGE_BATCHES_AT_WORK = 1
-"""More would take memory, and no less time: there is one core to decide on."""
 PROBE_SECONDS = 5.0
 """How often broker and database are asked for a sign of life, and how long they may take to answer."""
 
@@ -48,7 +46,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         self.by_number: dict[int, Lane] = {}
         self.joined = False
         self.flood = Flood(settings.flood_percent, settings.flood_window_messages)
-        self._turns = asyncio.Semaphore(LARGE_BATCHES_AT_WORK)
+        self._turns = Turns(asyncio.Lock(), asyncio.Lock())
         self.outages: dict[str, str | None] = {"kafka": None, "mongodb": None}
         """What is away, and how that shows."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

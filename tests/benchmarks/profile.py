@@ -23,7 +23,7 @@ from tests.stack.service import World
 
 LOOKS_PER_SECOND = 100
 LEFT_OUT_PERCENT = 1.0
-OF_INTEREST = "_run_once (asyncio/base_events.py"
+EVENT_LOOP = "_run (asyncio/events.py"
 """Frames up to here are the same for all that runs in the event loop."""
 
 
@@ -55,7 +55,7 @@ def tree(stacks: Iterable[str]) -> Call:
     for line in stacks:
         joined, _, times = line.rpartition(" ")
         frames = [frame.rpartition(":")[0] + ")" if ":" in frame else frame for frame in joined.split(";")]
-        inner = [number for number, frame in enumerate(frames) if frame.startswith(OF_INTEREST)]
+        inner = [number for number, frame in enumerate(frames) if EVENT_LOOP in frame]
         root = root.add(frames[inner[0] + 1 :] if inner else ["outside the event loop", *frames], int(times))
     return root
 
