@@ -1,12 +1,12 @@
 """What the commands have in common: errors as one line and an exit status, JSON or a table."""
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+import uvloop
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
 
@@ -44,7 +44,7 @@ def run(work: Callable[[Settings], Coroutine[Any, Any, Answer]], logged: bool = 
             logs.configure(settings.log_level)
         else:
             logs.silence()
-        return asyncio.run(work(settings))
+        return uvloop.run(work(settings))
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from tests.stack.service import World
 
 LOOKS_PER_SECOND = 100
 LEFT_OUT_PERCENT = 1.0
-EVENT_LOOP = "_run (asyncio/events.py"
+EVENT_LOOP = "Runner.run (asyncio/runners.py"
 """Frames up to here are the same for all that runs in the event loop."""
 
 

@@ -45,7 +45,7 @@ def test_messages_sent_twice_change_a_record_once(servers: Servers) -> None:
 
 
 def test_a_profile_tells_of_functions_by_who_called_them() -> None:
-    loop = "main (a.py:1);Handle._run (asyncio/events.py:80)"
+    loop = "main (a.py:1);Runner.run (asyncio/runners.py:118)"
     stacks = [f"{loop};f (b.py:3);g (b.py:9) 60", f"{loop};f (b.py:4) 30", "run (thread.py:1) 10"]
     root = tree(stacks)
     assert list(root.tell(root.seen)) == [

@@ -1,38 +1,47 @@
 """Deliberate mistakes, one safeguard left out each. The simulation must catch every one of them."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.structs import RecordMetadata
 from msgspec.structs import replace
 
 from rules import window
 from rules.values import Timeline
-from service import deciding, kafka_log, lane, lanes, sweep
-from service.batch import Clock, Decided, Prepared, decide_record
+from service import deciding, lane, lanes, sweep
+from service.batch import Clock, Decided, Prepared, Work, decide_record
 from service.inbox import Batch
+from service.kafka_log import KafkaLog
 from service.lane import Lane
 from service.lanes import Lanes
 from service.ports import History, Lease, Offsets, Outbound, Received, StoredRecord
 from service.translate import HeardFact, HeardRequest
 from tests.service.memory_store import MemoryStore
+from tests.simulation.kafka import Builder, FakeProducer
 from tests.simulation.workers import FaultyStore, SimulatedWorld
 
 Mutation = Callable[[], Any]
 
 
 def commit_offsets_before_the_store() -> Any:
-    """The offsets go ahead of the work."""
-    prepare = Lane._prepare
+    """The offsets go ahead of the work, in a transaction of their own."""
+    prepare, publish = Lane._prepare, KafkaLog.publish
+    one_at_a_time: dict[KafkaLog, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def alone(self: KafkaLog, messages: Iterable[Outbound], committed: Offsets) -> None:
+        async with one_at_a_time[self]:
+            await publish(self, messages, committed)
 
     async def hasty(self: Lane, batch: Batch) -> Prepared:
         await self._log.publish((), batch.end)
         return await prepare(self, batch)
 
-    return patch.object(Lane, "_prepare", hasty)
+    return _both(patch.object(KafkaLog, "publish", alone), patch.object(Lane, "_prepare", hasty))
 
 
 def forget_pending() -> Any:
@@ -47,16 +56,18 @@ def forget_pending() -> Any:
 
 def do_not_await_sends() -> Any:
     """The commit does not wait for what it commits."""
+    send_batch = FakeProducer.send_batch
 
-    async def careless(producer: AIOKafkaProducer, to: TopicPartition, messages: Sequence[Outbound]) -> int:
-        for message in messages:
-            batch = producer.create_batch()
-            batch.append(key=message.key, value=message.value, timestamp=None, headers=list(message.headers))
-            sent = await producer.send_batch(batch, to.topic, partition=to.partition)
-            sent.add_done_callback(lambda future: future.cancelled() or future.exception())
-        return 0
+    async def careless(
+        self: FakeProducer, batch: Builder, topic: str, *, partition: int
+    ) -> "asyncio.Future[RecordMetadata]":
+        sent = await send_batch(self, batch, topic, partition=partition)
+        sent.add_done_callback(lambda future: future.cancelled() or future.exception())
+        answer: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
+        answer.set_result(RecordMetadata(topic, partition, TopicPartition(topic, partition), 0, None, 0, 0))
+        return answer
 
-    return patch.object(kafka_log, "_send_partition", careless)
+    return patch.object(FakeProducer, "send_batch", careless)
 
 
 def trim_at_the_end_of_the_batch() -> Any:
@@ -100,6 +111,27 @@ def no_plan() -> Any:
         return replace(await take(self, number), plan={})
 
     return patch.object(MemoryStore, "take_lane", planless)
+
+
+def store_before_the_plan() -> Any:
+    """The batch waits for its plan, its parts do not."""
+    prepare = Lane._prepare
+    planning: dict[Lane, asyncio.Task[None]] = {}
+
+    async def hasty(self: Lane, batch: Batch, work: Work) -> Any:
+        planning[self] = asyncio.create_task(self._store.plan(self.number, self._epoch, batch.end, self._committed))
+        self._noted = dict(self._committed)
+        return await self._store_definitions(work, await self._store.load_courses(work.course_keys))
+
+    async def patient(self: Lane, batch: Batch) -> Prepared:
+        try:
+            prepared = await prepare(self, batch)
+        finally:
+            await asyncio.wait([planning[self]])
+        planning[self].result()
+        return prepared
+
+    return _both(patch.object(Lane, "_get_ready", hasty), patch.object(Lane, "_prepare", patient))
 
 
 def plan_without_fence() -> Any:
@@ -211,6 +243,7 @@ MUTATIONS: dict[str, tuple[Mutation, int]] = {
     "trim at N instead of C": (trim_at_the_end_of_the_batch, 300),
     "no compare-and-set": (no_compare_and_set, 300),
     "no plan": (no_plan, 1000),
+    "store before the plan": (store_before_the_plan, 1000),
     "a plan that is not fenced": (plan_without_fence, 1000),
     "move facts away with the write that brings them": (move_facts_away_with_the_write_that_brings_them, 300),
     "forget the history": (forget_the_history, 300),

@@ -44,6 +44,7 @@ class Inputs:
         self._sent: list[tuple[str, bytes, bytes]] = []
         self._keys = [f"t/l{number}/c{number % 2}" for number in range(fate.randrange(1, 5))]
         self._number = 0
+        self._definitions = fate.choice((0.06, 0.25))
         self._versions = Counter[str]()
 
     @property
@@ -59,11 +60,11 @@ class Inputs:
     def say_something(self) -> None:
         """One message of any kind."""
         kind = self._fate.random()
-        if kind < 0.06:
+        if kind < self._definitions:
             self.define(self._fate.choice(("c0", "c1")))
-        elif kind < 0.10:
+        elif kind < self._definitions + 0.04:
             self._send_poison()
-        elif kind < 0.17 and self._sent:
+        elif kind < self._definitions + 0.11 and self._sent:
             self._append(*self._fate.choice(self._sent))
         else:
             self._send_fact()
@@ -137,7 +138,8 @@ async def _live(seed: int) -> str:
     if fate.random() < 0.8:
         inputs.define("c0")
         inputs.define("c1")
-    await world.join()
+    for _ in range(fate.choice((1, 2))):
+        await world.join()
     turns = fate.randrange(5, 45)
     erasing_turn = fate.randrange(4 * turns)
     for turn in range(turns):

@@ -30,6 +30,8 @@ class Fate(random.Random):
         self.calm = False
         self.trouble = self.choice((0.0, 0.005, 0.02, 0.05))
         """How often a call fails."""
+        self.standstill = self.choice((0.02, 0.1))
+        """How often a call takes seconds."""
         self.slowness = self.choice((0.0, 0.3, 0.7))
         """How often a partition gives nothing yet: batches come out that might as well have been cut otherwise."""
 
@@ -64,7 +66,7 @@ class Process:
         kind = self.fate.random()
         if kind < 0.4:
             await asyncio.sleep(0 if kind < 0.2 else self.fate.random() * 0.05)
-        elif kind > 0.98 and not self.fate.calm:
+        elif kind > 1 - self.fate.standstill and not self.fate.calm:
             await asyncio.sleep(self.fate.random() * 4)
         while not self._dead and self._paused_until > asyncio.get_running_loop().time():
             await asyncio.sleep(self._paused_until - asyncio.get_running_loop().time())
