@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from rules import window
 from rules.values import Timeline
 from service import deciding, lane, lanes, sweep
-from service.batch import Clock, Decided, Prepared, Work, decide_record
+from service.batch import Clock, Decided, Prepared, decide_record
 from service.inbox import Batch
 from service.kafka_log import KafkaLog
 from service.lane import Lane
@@ -114,24 +114,18 @@ def no_plan() -> Any:
 
 
 def store_before_the_plan() -> Any:
-    """The batch waits for its plan, its parts do not."""
-    prepare = Lane._prepare
-    planning: dict[Lane, asyncio.Task[None]] = {}
+    """What is published waits for the plan of its batch, what is stored does not."""
+    plan, publish = FaultyStore.plan, Lane._publish
+    planning: dict[tuple[Any, int], asyncio.Task[None]] = {}
 
-    async def hasty(self: Lane, batch: Batch, work: Work) -> Any:
-        planning[self] = asyncio.create_task(self._store.plan(self.number, self._epoch, batch.end, self._committed))
-        self._noted = dict(self._committed)
-        return await self._store_definitions(work, await self._store.load_courses(work.course_keys))
+    async def later(self: FaultyStore, lane: int, *rest: Any) -> None:
+        planning[self, lane] = asyncio.create_task(plan(self, lane, *rest))
 
-    async def patient(self: Lane, batch: Batch) -> Prepared:
-        try:
-            prepared = await prepare(self, batch)
-        finally:
-            await asyncio.wait([planning[self]])
-        planning[self].result()
-        return prepared
+    async def patient(self: Lane, prepared: Prepared) -> None:
+        await planning[self._store, self.number]
+        await publish(self, prepared)
 
-    return _both(patch.object(Lane, "_get_ready", hasty), patch.object(Lane, "_prepare", patient))
+    return _both(patch.object(FaultyStore, "plan", later), patch.object(Lane, "_publish", patient))
 
 
 def plan_without_fence() -> Any:

@@ -45,6 +45,7 @@ class Inputs:
         self._keys = [f"t/l{number}/c{number % 2}" for number in range(fate.randrange(1, 5))]
         self._number = 0
         self._definitions = fate.choice((0.06, 0.25))
+        """How often a message is one."""
         self._versions = Counter[str]()
 
     @property
