@@ -1,5 +1,15 @@
 """Carries decisions across Kafka and MongoDB, each taking effect once.
 
-A message comes in (`worker`), is translated (`translate`), decided (`rules`), stored (`store_mongo`) and published
-(`kafka_log`); `lane` holds these steps together for one partition and `app` wires everything.
+A message comes in, is translated, decided, stored, published. Rooms, each using only what stands below it:
+
+    commands/   the command line; `main` wires it
+    app         the one place where the worker is wired
+    web/        HTTP
+    admin/      what administrators and operators ask for, as functions
+    mongo/      the store; MongoDB's driver is imported nowhere else
+    kafka/      consumer, assignment of lanes, transactional log; Kafka's clients are imported nowhere else
+    lanes/      the flow of messages, and the ports through which it sees the world
+    settings, metrics, logs, errors   the ground
+
+To follow a message, read the rooms' docstrings from `lanes` up.
 """

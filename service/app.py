@@ -6,16 +6,13 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
-from aiokafka.errors import KafkaError
-
-from service import topics
-from service.errors import FixConfiguration, WaitAndRetry
-from service.http import serve_http
+from service.kafka import topics
+from service.kafka.consumer import Worker
+from service.mongo.store import MongoStore, open_store
 from service.settings import Settings
-from service.store_mongo import MongoStore, connect
-from service.worker import Worker
+from service.web.health import serve_health
 
 log = logging.getLogger(__name__)
 
@@ -25,23 +22,6 @@ GARBAGE_THRESHOLDS = 20_000, 20, 20
 M_ARENA_MAX = -8
 SWITCH_SECONDS = 0.0005
 """A thread of the database's driver needs the interpreter for moments only; it would wait ten times as long for it."""
-
-
-async def checked_store(settings: Settings, work: Callable[[MongoStore], Awaitable[None]]) -> MongoStore:
-    """The store, once `work` on it has succeeded. Raises FixConfiguration when the database does not answer in time."""
-    uri = settings.mongodb_uri.get_secret_value()
-    store = connect(uri, settings.mongodb_database, settings.group, settings.mongodb_options())
-    try:
-        async with asyncio.timeout(settings.start_seconds):
-            await work(store)
-    except (WaitAndRetry, TimeoutError) as error:
-        await store.close()
-        reason = str(error) or f"nothing within {settings.start_seconds} s"
-        raise FixConfiguration(f"RATCHET_MONGODB_URI: no MongoDB answers there: {reason}") from None
-    except BaseException:
-        await store.close()
-        raise
-    return store
 
 
 def _tune_interpreter() -> None:
@@ -61,29 +41,32 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    starting = asyncio.create_task(_start(settings))
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if not starting.done():
-        starting.cancel()
-        await asyncio.wait([starting])
-        return
-    partitions, store = starting.result()
     try:
-        worker = Worker(settings, store, partitions)
-        async with serve_http(settings, worker.lanes) as port:
-            _tune_interpreter()
-            log.info("serving", extra={"http_port": port, "partitions": partitions, "group": settings.group})
-            await worker.run(stop)
-    except KafkaError as error:
-        raise FixConfiguration(f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: Kafka refuses: {error!r}") from None
+        async with AsyncExitStack() as opened:
+            starting = asyncio.create_task(_start(settings, opened))
+            stopped = asyncio.create_task(stop.wait())
+            await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait([starting])
+                return
+            await _work(settings, opened, *starting.result(), stop)
     finally:
-        await store.close()
         log.info("stopped")
 
 
-async def _start(settings: Settings) -> tuple[int, MongoStore]:
+async def _start(settings: Settings, opened: AsyncExitStack) -> tuple[int, MongoStore]:
     """What must be there before anything else: the topics, and a database with its indexes."""
     partitions = await topics.check(settings)
-    return partitions, await checked_store(settings, MongoStore.prepare)
+    return partitions, await opened.enter_async_context(open_store(settings, prepared=True))
+
+
+async def _work(
+    settings: Settings, opened: AsyncExitStack, partitions: int, store: MongoStore, stop: asyncio.Event
+) -> None:
+    worker = Worker(settings, store, partitions)
+    port = await opened.enter_async_context(serve_health(settings, worker.lanes.health))
+    _tune_interpreter()
+    log.info("serving", extra={"http_port": port, "partitions": partitions, "group": settings.group})
+    await worker.run(stop)

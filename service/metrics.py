@@ -1,13 +1,8 @@
 """What operators watch, for Prometheus. Names are stable; labels have few values and never a learner's data."""
 
 from collections import Counter as Count
-from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
-
-from rules.values import Change
-from service.ports import Outbound, Received
-from service.translate import Unusable, topic_of
 
 MESSAGES = Counter("ratchet_messages_total", "Messages read and stored, by topic.", ["topic"])
 PUBLISHED = Counter("ratchet_published_total", "Messages prepared for publication, by topic.", ["topic"])
@@ -34,19 +29,9 @@ STAGE_SECONDS = Histogram(
 )
 
 
-def count_batch(
-    messages: Iterable[Received],
-    unusable: Iterable[tuple[Received, Unusable]],
-    misrouted: int,
-    changes: Iterable[Change],
-    others: Iterable[Outbound],
-) -> None:
-    """Count one prepared batch."""
-    for topic, number in Count(message.topic for message in messages).items():
-        MESSAGES.labels(topic).inc(number)
-    published = Count(topic_of(change) for change in changes) + Count(message.topic for message in others)
-    for topic, number in published.items():
-        PUBLISHED.labels(topic).inc(number)
-    for reason, number in Count(why.reason for _, why in unusable).items():
-        DEAD_LETTERS.labels(reason).inc(number)
+def count_batch(read: Count[str], published: Count[str], unusable: Count[str], misrouted: int) -> None:
+    """Count one prepared batch: messages by topic, what goes out by topic, dead letters by reason."""
+    for counter, counted in ((MESSAGES, read), (PUBLISHED, published), (DEAD_LETTERS, unusable)):
+        for label, number in counted.items():
+            counter.labels(label).inc(number)
     REROUTED.inc(misrouted)

@@ -11,7 +11,6 @@ from pydantic import Field, SecretStr, StringConstraints, ValidationError, model
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from service.errors import FixConfiguration
-from service.inbox import Limits
 
 PREFIX = "RATCHET_"
 SECRETS_DIR = "RATCHET_SECRETS_DIR"
@@ -140,15 +139,6 @@ class Settings(BaseSettings):
         if self.kafka_key_file is not None and self.kafka_certificate_file is None:
             raise ValueError("RATCHET_KAFKA_KEY_FILE needs RATCHET_KAFKA_CERTIFICATE_FILE")
         return self
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(
-            batch_messages=self.batch_messages,
-            batch_bytes=self.batch_bytes,
-            new_facts_per_record=self.new_facts_per_record,
-            records_together=self.records_together,
-        )
 
     def kafka_options(self) -> dict[str, Any]:
         """Connection options of aiokafka's clients."""

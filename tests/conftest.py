@@ -17,6 +17,7 @@ from tests.stack.wire import Wire
 def pytest_configure() -> None:
     """Whoever ends the tests early leaves no server behind; no test is timed."""
     signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it, and so would commands
     hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes is no property
     hypothesis.settings.load_profile("untimed")
 

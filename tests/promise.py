@@ -16,8 +16,8 @@ from contracts.fields import course_key_of
 from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
 from rules.decide import decide, redecide
 from rules.values import Change, Record
-from service.ports import StoredCourse, StoredRecord
-from service.translate import outbound, timeline_of
+from service.lanes.ports import StoredCourse, StoredRecord
+from service.lanes.translate import outbound, timeline_of
 
 Json = dict[str, Any]
 Published = Mapping[str, list[list[tuple[bytes | None, Json]]]]

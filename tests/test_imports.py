@@ -1,6 +1,7 @@
-"""Which way dependencies point: service → rules, service → contracts, and neither of those to anything with I/O."""
+"""Which way dependencies point, as data; any arrow that is not in it fails, whether imported at the top or in a function."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,59 @@ RULES_MAY_IMPORT = {"collections", "importlib", "itertools", "msgspec", "typing"
 CONTRACTS_MAY_IMPORT = {"collections", "datetime", "functools", "hashlib", "pydantic", "re", "typing", "uuid"}
 TOOLS = {"rules/render.py": {"sys", "pathlib"}, "contracts/export.py": {"json", "pathlib", "yaml"}}
 
+LANES = {"lanes", "rules", "contracts"}
+GROUND = {"settings", "metrics", "errors"}
+MAY_USE: dict[str, set[str]] = {
+    "commands": {"app", "admin", "mongo", "kafka", *LANES, *GROUND, "logs"},
+    "app": {"web", "mongo", "kafka", "settings"},
+    "web": {"admin", "lanes", *GROUND},
+    "admin": {"mongo", "kafka", *LANES, *GROUND},
+    "mongo": {*LANES, *GROUND},
+    "kafka": {"lanes", "contracts", *GROUND},
+    "lanes": {"rules", "contracts", "metrics", "errors"},
+    "settings_table": {"settings", "rules"},
+    "settings": {"errors"},
+    "metrics": set(),
+    "logs": set(),
+    "errors": set(),
+}
+"""What each room of `service`, or file on its ground, may use besides itself. The tools at the end write documents."""
+PORTS = {"service.lanes.ports", "service.lanes.packed"}
+"""All that `mongo` needs of the lanes."""
+HOME = {
+    "motor": {"mongo"},
+    "pymongo": {"mongo"},
+    "aiokafka": {"kafka"},
+    "faststream": {"kafka"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
+    "typer": {"commands"},
+    "rich": {"commands"},
+    "uvloop": {"commands"},
+    "openpyxl": {"admin"},
+    "prometheus_client": {"metrics", "web"},
+    "structlog": {"logs"},
+    "pydantic_settings": {"settings"},
+    "tests": set(),
+}
+"""Where these are imported, and nowhere else in `service`."""
+INIT_LINES = range(5, 16)
 
-def imports(path: Path) -> set[str]:
-    """Top-level names of all that a file imports, wherever in it."""
-    found = set()
+
+def modules(path: Path) -> Iterator[str]:
+    """All that a file imports, wherever in it, by its whole name."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: absolute imports only"
-            found.add((node.module or "").split(".")[0])
-    return found
+            assert node.level == 0 and node.module, f"{path}: absolute imports only"
+            is_package = (ROOT / node.module.replace(".", "/")).is_dir()
+            yield from (f"{node.module}.{alias.name}" if is_package else node.module for alias in node.names)
+
+
+def imports(path: Path) -> set[str]:
+    """Their top-level names."""
+    return {module.split(".")[0] for module in modules(path)}
 
 
 def files(package: str) -> list[Path]:
@@ -29,6 +72,21 @@ def files(package: str) -> list[Path]:
     found = sorted((ROOT / package).rglob("*.py"))
     assert found, package
     return found
+
+
+def room_of(path: Path) -> str:
+    """The room of `service` that a file is in, or the file itself on its ground."""
+    return path.relative_to(ROOT / "service").parts[0].removesuffix(".py")
+
+
+def used(path: Path) -> Iterator[tuple[str, str]]:
+    """What of this repository a file uses: the module, and the room or package that it is in."""
+    for module in modules(path):
+        package, *inside = module.split(".")
+        if package == "service":
+            yield module, inside[0]
+        elif package in {"rules", "contracts"}:
+            yield module, package
 
 
 @pytest.mark.parametrize(
@@ -52,10 +110,46 @@ def test_rules_call_no_clock_and_open_no_file() -> None:
         assert not calls & {"open", "print", "input", "exec", "eval"}, path
 
 
-def test_service_does_not_import_tests_and_motor_has_one_home() -> None:
-    for path in files("service"):
-        assert "tests" not in imports(path), path
-        assert ("motor" in imports(path)) == (path.name == "store_mongo.py"), path
+def test_the_table_names_every_room_once() -> None:
+    there = {room_of(path) for path in files("service")} - {"__init__"}
+    assert set(MAY_USE) == there
+
+
+@pytest.mark.parametrize("room", MAY_USE)
+def test_a_room_uses_what_stands_below_it_only(room: str) -> None:
+    for path in (path for path in files("service") if room_of(path) == room):
+        for module, other in used(path):
+            assert other in {room, *MAY_USE[room]}, f"{path.relative_to(ROOT)} uses {module}"
+
+
+def test_every_arrow_of_the_table_is_used() -> None:
+    """A right that nobody needs is a hole."""
+    arrows = {(room_of(path), other) for path in files("service") for _, other in used(path)}
+    promised = {("web", "admin")}  # the console calls it
+    for room, others in MAY_USE.items():
+        for other in others - GROUND:
+            assert (room, other) in arrows | promised, f"{room} does not use {other}"
+
+
+def test_the_store_needs_ports_and_values_of_the_lanes_only() -> None:
+    for path in files("service/mongo"):
+        assert {module for module, room in used(path) if room == "lanes"} <= PORTS, path
+
+
+@pytest.mark.parametrize("library", HOME)
+def test_a_library_is_imported_where_it_belongs_only(library: str) -> None:
+    homes = {room_of(path) for path in files("service") if library in imports(path)}
+    assert homes == HOME[library], "elsewhere, or nowhere any more"
+
+
+@pytest.mark.parametrize("room", [room for room in MAY_USE if (ROOT / "service" / room).is_dir()])
+def test_a_room_introduces_itself_and_exports_nothing(room: str) -> None:
+    tree = ast.parse((ROOT / "service" / room / "__init__.py").read_text("utf-8"))
+    docstring = ast.get_docstring(tree)
+    assert docstring is not None and len(docstring.splitlines()) in INIT_LINES, room
+    assert len(tree.body) == 1, f"{room}: nothing but a docstring"
+    for path in (ROOT / "service" / room).glob("*.py"):
+        assert path.stem == "__init__" or path.stem in docstring, f"{room} does not say what {path.stem} is for"
 
 
 def test_no_module_has_outgrown_one_subject() -> None:

@@ -9,7 +9,7 @@ from contracts.outbound import NAMESPACE
 from contracts.topics import ATTENDANCE_CHANGED
 from service.admin.spreadsheet import FORMULA, Row
 from service.errors import FixConfiguration
-from service.translate import HeardFact, Unusable, read
+from service.lanes.translate import HeardFact, Unusable, read
 
 HEADINGS: Mapping[str, Sequence[str]] = {
     "tenant_id": ("Tenant", "Tenant ID"),

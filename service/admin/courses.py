@@ -16,14 +16,14 @@ from contracts.fields import format_timestamp
 from contracts.outbound import NAMESPACE
 from contracts.topics import COURSE_DEFINED
 from service.admin.impact import EFFECTS, Effects, Impact, effects_on, tallied
-from service.admin.sending import Sender
-from service.batch import Clock, accept_definitions
-from service.deciding import decide_again
 from service.errors import FixConfiguration
-from service.ports import Outbound, Received, Store, StoredCourse, StoredDefinition
+from service.kafka.sender import open_sender
+from service.lanes.batch import Clock, accept_definitions
+from service.lanes.deciding import decide_again
+from service.lanes.ports import Outbound, Received, Store, StoredCourse, StoredDefinition
+from service.lanes.translate import HeardDefinition, Unusable, read
+from service.mongo.store import MongoStore
 from service.settings import Settings
-from service.store_mongo import MongoStore
-from service.translate import HeardDefinition, Unusable, read
 
 PAGE = 500
 LOOK_SECONDS = 0.5
@@ -61,12 +61,12 @@ async def read_candidate(store: MongoStore, path: Path, now: str) -> Candidate:
     """
     given = _parsed(path)
     key = f"{given.get('tenant_id')}/{given.get('course_id')}"
-    course = (await store.load_courses([key])).get(key) or StoredCourse(key, 0, 0)
+    course = (await store.courses.load([key])).get(key) or StoredCourse(key, 0, 0)
     newest = course.newest if course.versions else None
     heard, message = _understood(path, {"version": newest.version + 1 if newest else 1, "changed_at": now, **given})
     if newest is not None and _says_the_same(heard.definition, newest, given):
         return Candidate(key, newest, course, message, is_new=False)
-    sent_before = await store.find_upload(_identity(heard.definition.content))
+    sent_before = await store.uploads.find(_identity(heard.definition.content))
     if sent_before is not None:
         heard, message = _understood(path, {"version": heard.definition.version, "changed_at": sent_before[0], **given})
     instant = int(time.time() * 1_000_000)
@@ -125,14 +125,14 @@ def _received(message: bytes) -> Received:
 
 async def apply(settings: Settings, store: MongoStore, candidate: Candidate) -> None:
     """Send it to the workers. The same again, before a worker has stored it, sends the same message: it counts once."""
-    await store.begin_upload(candidate.identity, format_timestamp(candidate.definition.changed_at))
-    async with Sender(settings) as sender:
+    await store.uploads.begin(candidate.identity, format_timestamp(candidate.definition.changed_at))
+    async with open_sender(settings) as sender:
         await sender.send([Outbound(COURSE_DEFINED.name, candidate.key.encode(), candidate.message, ())])
 
 
 async def count_behind(store: MongoStore, candidate: Candidate) -> int:
     """How many records `preview` looks at."""
-    return await store.count_behind(candidate.key, candidate.definition.version)
+    return await store.records.count_behind(candidate.key, candidate.definition.version)
 
 
 async def preview(store: MongoStore, candidate: Candidate, impact: Impact, progress: Progress) -> Effects:
@@ -140,7 +140,7 @@ async def preview(store: MongoStore, candidate: Candidate, impact: Impact, progr
     instant = int(time.time() * 1_000_000)
     records, after = 0, ""
     with tallied(impact, (*EFFECTS, PERCENT)) as tally:
-        while keys := await store.records_behind(candidate.key, candidate.definition.version, after, PAGE):
+        while keys := await store.records.behind(candidate.key, candidate.definition.version, after, PAGE):
             after = keys[-1]
             for was, now in await decide_again(store, keys, candidate.course, instant):
                 announces = now.record.sequence > was.record.sequence
@@ -167,20 +167,20 @@ class Reevaluation(NamedTuple):
 
 async def reevaluation(store: MongoStore, course: StoredCourse) -> Reevaluation:
     """Of a course as it was loaded."""
-    behind = await store.count_behind(course.key, course.newest.version) if course.sweeping else 0
+    behind = await store.records.count_behind(course.key, course.newest.version) if course.sweeping else 0
     return Reevaluation(course, behind)
 
 
 async def all_reevaluations(store: MongoStore, tenant_id: str) -> AsyncIterator[Reevaluation]:
     """Of every course of a tenant, or of all where it is empty, by key."""
-    async for course in store.all_courses(tenant_id):
+    async for course in store.courses.all(tenant_id):
         yield await reevaluation(store, course)
 
 
 async def watch(store: MongoStore, key: str, version: int) -> AsyncIterator[Reevaluation | None]:
     """Look again and again, until this version or a newer one is done or paused; None until a worker has stored it."""
     while True:
-        course = (await store.load_courses([key])).get(key)
+        course = (await store.courses.load([key])).get(key)
         if course is None or course.newest.version < version:
             yield None
         else:
@@ -197,8 +197,8 @@ async def release(store: Store, key: str) -> StoredCourse | None:
     Where that was not paused (`is_paused`), nothing is done. Workers see it within seconds.
     """
     while True:
-        course = (await store.load_courses([key])).get(key)
+        course = (await store.courses.load([key])).get(key)
         if course is None or not course.is_paused:
             return course
-        if await store.save_course(replace(course, released=course.newest.version, would_complete=0)):
+        if await store.courses.save(replace(course, released=course.newest.version, would_complete=0)):
             return course

@@ -12,11 +12,11 @@ from typing import NamedTuple
 from contracts.fields import course_key_of, split_key
 from contracts.topics import Topic
 from rules.values import Record
-from service.batch import Clock
-from service.deciding import decide_records
-from service.ports import Received
-from service.store_mongo import MongoStore
-from service.translate import HeardFact, read
+from service.lanes.batch import Clock
+from service.lanes.deciding import decide_records
+from service.lanes.ports import Received
+from service.lanes.translate import HeardFact, read
+from service.mongo.store import MongoStore
 
 BATCH = 500
 NAMED = 20
@@ -123,8 +123,8 @@ async def _decide_batch(
     store: MongoStore, topic: Topic, batch: Sequence[tuple[str, Sequence[tuple[int, bytes]]]]
 ) -> list[tuple[str, list[int], list[str]]]:
     heard = {key: [_heard(topic, line, value) for line, value in said] for key, said in batch}
-    records = await store.load_records(heard)
-    courses = await store.load_courses({course_key_of(key) for key in heard})
+    records = await store.records.load(heard)
+    courses = await store.courses.load({course_key_of(key) for key in heard})
     now = int(time.time() * 1_000_000)
     decided = await decide_records(store, heard, records, courses, Clock(now, now), {})
     return [

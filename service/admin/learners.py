@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 from contracts.fields import format_timestamp
 from rules.values import Fact
-from service.deciding import whole_records
-from service.ports import StoredRecord
-from service.store_mongo import MongoStore
-from service.story import story_json
+from service.admin.story import story_json
+from service.lanes.deciding import whole_records
+from service.lanes.ports import StoredRecord
+from service.mongo.store import MongoStore
 
 PAGE = 20
 """A record may hold tens of thousands of facts."""
@@ -41,11 +41,11 @@ async def count(store: MongoStore, tenant_id: str, learner_id: str) -> Kept:
 
 async def was_erased(store: MongoStore, tenant_id: str, learner_id: str) -> bool:
     """Whether there is a tombstone."""
-    return bool(await store.erased([f"{tenant_id}/{learner_id}/"]))
+    return bool(await store.records.erased([f"{tenant_id}/{learner_id}/"]))
 
 
 async def _records(store: MongoStore, tenant_id: str, learner_id: str) -> AsyncIterator[StoredRecord]:
-    keys = await store.keys.of_learner(tenant_id, learner_id)
+    keys = await store.learners.keys(tenant_id, learner_id)
     for first in range(0, len(keys), PAGE):
         for stored in (await whole_records(store, keys[first : first + PAGE])).values():
             yield stored

@@ -18,12 +18,12 @@ from contracts.topics import REASSIGNED
 from rules.values import Instant
 from service.admin.attendance_file import columns
 from service.admin.impact import Effects, Impact, impact_of
-from service.admin.sending import Sender
 from service.admin.spreadsheet import open_sheet
 from service.errors import FixConfiguration
-from service.ports import Outbound
+from service.kafka.sender import open_sender
+from service.lanes.ports import Outbound
+from service.mongo.store import MongoStore
 from service.settings import Settings
-from service.store_mongo import MongoStore
 
 BATCH = 1000
 Progress = Callable[[int], None]
@@ -109,14 +109,14 @@ class Reassignment:
     async def send(self, settings: Settings, progress: Progress) -> int:
         """Send all messages. What an interrupted command has sent counts once."""
         sent = 0
-        await self._store.begin_upload(self._plan.identity, self._plan.started_at)
+        await self._store.uploads.begin(self._plan.identity, self._plan.started_at)
         messages = self._plan.messages()
-        async with Sender(settings) as sender:
+        async with open_sender(settings) as sender:
             while batch := list(islice(messages, BATCH)):
                 await sender.send([Outbound(REASSIGNED.name, key.encode(), value, ()) for key, _, value in batch])
                 sent += len(batch)
                 progress(len(batch))
-        await self._store.forget_upload(self._plan.identity)
+        await self._store.uploads.forget(self._plan.identity)
         return sent
 
 
@@ -126,7 +126,7 @@ async def prepared(
 ) -> AsyncIterator[Reassignment]:
     """Choose the learners. Raises FixConfiguration for those that cannot be learners."""
     identity = selection.identity
-    interrupted = await store.find_upload(identity)
+    interrupted = await store.uploads.find(identity)
     started_at = now if interrupted is None else interrupted[0]
     with _planned(identity, selection, about, started_at) as plan:
         async for learner_id in _learners(store, selection):
@@ -144,7 +144,7 @@ async def _learners(store: MongoStore, selection: Selection) -> AsyncIterator[st
             yield _checked(row.cells[number] if number < len(row.cells) else "", f"{selection.file}: line {row.line}")
     if selection.completed_before is not None:
         course, after = course_key(selection.tenant_id, selection.course_id), ""
-        while keys := await store.completed_before(course, selection.completed_before, after, BATCH):
+        while keys := await store.keys.completed_before(course, selection.completed_before, after, BATCH):
             for key in keys:
                 yield key.split("/")[1]
             after = keys[-1]

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from contracts.fields import course_key_of
 from rules.compare import Difference, compare, rule_pairs
 from rules.tables import SHIPPED, Table, Tables
-from service.deciding import whole_records
-from service.store_mongo import MongoStore
-from service.translate import course_timeline
+from service.lanes.deciding import whole_records
+from service.lanes.translate import course_timeline
+from service.mongo.store import MongoStore
 
 PAGE = 100
 Progress = Callable[[int], None]
@@ -58,7 +58,7 @@ async def differing(
     tables = SHIPPED._replace(**{candidate.name: candidate})
     async for page in _pages(store, selection):
         stored = await whole_records(store, page)
-        courses = await store.load_courses({course_key_of(key) for key in stored})
+        courses = await store.courses.load({course_key_of(key) for key in stored})
         for key, one in sorted(stored.items()):
             timeline = course_timeline(courses.get(course_key_of(key)))
             differences = compare(list(one.record.facts.values()), timeline, SHIPPED, tables)

@@ -14,12 +14,12 @@ from contracts.topics import ATTENDANCE_CHANGED
 from rules.values import CourseDefinition
 from service.admin.attendance_file import VALUES, Columns, Invalid, Said, columns, understand
 from service.admin.impact import Effects, Impact, impact_of
-from service.admin.sending import Sender
 from service.admin.spreadsheet import Row, Sheet, open_sheet
-from service.ports import Outbound
+from service.kafka.sender import open_sender
+from service.lanes.ports import Outbound
+from service.lanes.translate import HeardFact, course_timeline
+from service.mongo.store import MongoStore
 from service.settings import Settings
-from service.store_mongo import MongoStore
-from service.translate import HeardFact, course_timeline
 
 Verdict = Literal["accepted", "repeated", "invalid", "unknown course", "unknown event"]
 BATCH = 1000
@@ -115,10 +115,10 @@ async def upload(
     What an interrupted upload has sent is not sent again. What is sent twice counts once, because a row has the same
     message id each time.
     """
-    started_at, through = await store.begin_upload(file.upload_id, now)
+    started_at, through = await store.uploads.begin(file.upload_id, now)
     verdicts: Counter[str] = Counter()
     sent = 0
-    async with Sender(settings) as sender:
+    async with open_sender(settings) as sender:
         with _seen() as seen, _results(results, file.columns) as write:
             for batch in _batches(file.sheet.rows()):
                 judged = await _judge(store, file, batch, started_at, seen)
@@ -127,9 +127,9 @@ async def upload(
                 await sender.send([_outbound(said) for said in going])
                 sent += len(going)
                 write(judged)
-                await store.note_upload(file.upload_id, batch[-1].line)
+                await store.uploads.note(file.upload_id, batch[-1].line)
                 progress(len(batch))
-    await store.end_upload(file.upload_id)
+    await store.uploads.end(file.upload_id)
     return Report(verdicts, sent, None)
 
 
@@ -137,7 +137,7 @@ async def preview(
     store: MongoStore, file: AttendanceFile, results: Path, impacts: Path, now: str, progress: Progress
 ) -> Report:
     """Decide what is accepted by the real rules on the records as they stand. Nothing is sent or stored."""
-    known = await store.find_upload(file.upload_id)
+    known = await store.uploads.find(file.upload_id)
     started_at = now if known is None else known[0]
     verdicts: Counter[str] = Counter()
     with _seen() as seen, _results(results, file.columns) as write:
@@ -165,7 +165,7 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
 async def _judge(store: MongoStore, file: AttendanceFile, rows: Sequence[Row], now: str, seen: _Seen) -> list[Judged]:
     understood = [(row, understand(row, file.columns, file.tenant, file.upload_id, now)) for row in rows]
     keys = {said.heard.course_key for _, said in understood if isinstance(said, Said)}
-    courses = {key: course_timeline(course)[-1] for key, course in (await store.load_courses(keys)).items()}
+    courses = {key: course_timeline(course)[-1] for key, course in (await store.courses.load(keys)).items()}
     return [_verdict(row, said, courses, seen) for row, said in understood]
 
 

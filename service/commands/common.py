@@ -1,21 +1,25 @@
-"""What the commands have in common: errors as one line and an exit status, JSON or a table."""
+"""What the commands have in common: errors as one line and an exit status, JSON or a table.
 
+A command imports what it needs when it is called, so that the others, and `--help`, start quickly.
+"""
+
+import re
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-import uvloop
-from rich.console import Console
-from rich.progress import Progress, ProgressColumn
 
-from service import logs
 from service.errors import FixConfiguration, RestartProcess, WaitAndRetry
-from service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from service.store_mongo import MongoStore
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+    from rich.table import Table
+
+    from service.settings import Settings
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Answer = TypeVar("Answer")
@@ -36,36 +40,88 @@ def reported() -> Iterator[None]:
         raise typer.Exit(RESTART) from None
 
 
-def run(work: Callable[[Settings], Coroutine[Any, Any, Answer]], logged: bool = False) -> Answer:
-    """Do the work with the settings from the environment."""
+def run(
+    work: "Callable[[Settings], Coroutine[Any, Any, Answer]]",
+    logged: bool = False,
+    stopped: str = "",
+    writes: object = "",
+) -> Answer:
+    """Do the work with the settings from the environment.
+
+    `stopped`: what is said after Ctrl-C, which is raised where nothing is; `writes`: the file that the work writes.
+    """
+    import uvloop
+
+    from service import logs
+    from service.settings import load_settings
+
     with reported():
         settings = load_settings()
         if logged:
             logs.configure(settings.log_level)
         else:
             logs.silence()
-        return uvloop.run(work(settings))
+        try:
+            return uvloop.run(work(settings))
+        except KeyboardInterrupt:
+            if not stopped:
+                raise
+            typer.echo(f"ratchet: {stopped}", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except OSError as error:
+            if not writes:
+                raise
+            raise FixConfiguration(f"{error.filename or writes}: cannot be written: {error.strerror}") from None
 
 
-@asynccontextmanager
-async def open_store(settings: Settings) -> "AsyncIterator[MongoStore]":
-    """The store, while the context lasts. Raises FixConfiguration when the database does not answer in time."""
-    from service.app import checked_store
-    from service.store_mongo import MongoStore
+def check_ids(**ids: str) -> None:
+    """End the command where one of these, by the name of its argument or option, is no id."""
+    from contracts.fields import ID_PATTERN
 
-    store = await checked_store(settings, MongoStore.check)
-    try:
-        yield store
-    finally:
-        await store.close()
+    for name, value in ids.items():
+        if not re.fullmatch(ID_PATTERN, value):
+            spelled = name if name.isupper() else f"--{name}"
+            typer.echo(f"ratchet: {spelled}: {value!r} is not an id; ids match {ID_PATTERN}", err=True)
+            raise typer.Exit(MEND)
 
 
-def console() -> Console:
+def now() -> str:
+    """RFC 3339, in seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def console() -> "Console":
     """As wide as the terminal; where there is none, wide enough that nothing is cut."""
+    from rich.console import Console
+
     return Console() if sys.stdout is not None and sys.stdout.isatty() else Console(width=160)
 
 
-def progress(*columns: ProgressColumn) -> Progress:
-    """A bar on standard error, where a terminal shows it."""
+def table(*headings: str, **options: Any) -> "Table":
+    """An empty table."""
+    from rich.table import Table
+
+    return Table(*headings, **options)
+
+
+def progress_bar() -> "Progress":
+    """How many of how many, and for how long still."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    return _progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def progress_count(what: str) -> "Progress":
+    """How many so far, of nobody knows how many."""
+    from rich.progress import SpinnerColumn, TextColumn
+
+    return _progress(SpinnerColumn(), TextColumn(f"{{task.completed:,.0f}} {what}"))
+
+
+def _progress(*columns: "ProgressColumn") -> "Progress":
+    """On standard error, where a terminal shows it."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     shown = Console(stderr=True)
     return Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal)

@@ -1,23 +1,20 @@
 """`ratchet courses`: list, show, preview; what changes something stands in `definitions`."""
 
 import json
-import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from contracts.fields import ID_PATTERN, course_key, format_timestamp
-from service.commands.common import MEND, NO, JsonOption, console, open_store, progress, run
+from service.commands.common import NO, JsonOption, check_ids, console, now, progress_bar, run, table
 from service.commands.upload import effects_table
-from service.settings import Settings
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from service.admin.courses import Candidate, Reevaluation
     from service.admin.impact import Effects
+    from service.settings import Settings
 
 FileArgument = Annotated[Path, typer.Argument(help="YAML with the fields of course-defined.")]
 TenantArgument = Annotated[str, typer.Argument(help="tenant_id")]
@@ -27,18 +24,14 @@ GAINS = "gains the course"
 CERTIFIED = "gets a certificate"
 
 
-def now() -> str:
-    """RFC 3339, in seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def list_courses(
     tenant: Annotated[str, typer.Option(help="Only this tenant's.")] = "", as_json: JsonOption = False
 ) -> None:
     """List the courses: newest version, since when, how many steps, whether records are being decided again."""
 
-    async def look(settings: Settings) -> "list[Reevaluation]":
+    async def look(settings: "Settings") -> "list[Reevaluation]":
         from service.admin.courses import all_reevaluations
+        from service.mongo.store import open_store
 
         async with open_store(settings) as store:
             return [seen async for seen in all_reevaluations(store, tenant)]
@@ -48,16 +41,18 @@ def list_courses(
         for seen in courses:
             typer.echo(json.dumps(listed(seen)))
         return
-    table = Table("tenant", "course", "version", "since", "steps", "state")
+    shown = table("tenant", "course", "version", "since", "steps", "state")
     for seen in courses:
         said = listed(seen)
         names = ("tenant_id", "course_id", "version", "changed_at", "steps")
-        table.add_row(*(str(said[name]) for name in names), state_of(seen))
-    console().print(table)
+        shown.add_row(*(str(said[name]) for name in names), state_of(seen))
+    console().print(shown)
 
 
 def listed(seen: "Reevaluation") -> dict[str, Any]:
     """A course as a program reads it."""
+    from contracts.fields import format_timestamp
+
     course = seen.course
     tenant_id, course_id = course.key.split("/")
     return {
@@ -80,35 +75,30 @@ def state_of(seen: "Reevaluation") -> str:
     return f"{seen.behind:,} records are being decided again" if seen.behind else ""
 
 
-def progress_bar() -> Progress:
-    """How many of how many, and for how long still."""
-    return progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-
-
 def checked_key(tenant: str, course: str) -> str:
     """The course's key. Ends the command where one of the ids is none."""
-    for name, value in (("TENANT", tenant), ("COURSE", course)):
-        if not re.fullmatch(ID_PATTERN, value):
-            typer.echo(f"ratchet: {name}: {value!r} is not an id; ids match {ID_PATTERN}", err=True)
-            raise typer.Exit(MEND)
-    return course_key(tenant, course)
+    check_ids(TENANT=tenant, COURSE=course)
+    return f"{tenant}/{course}"
 
 
 def show(tenant: TenantArgument, course: CourseArgument, as_json: JsonOption = False) -> None:
     """Show a course: the steps of its newest version, all versions, whether records are being decided again."""
     key = checked_key(tenant, course)
 
-    async def look(settings: Settings) -> "Reevaluation | None":
+    async def look(settings: "Settings") -> "Reevaluation | None":
         from service.admin.courses import reevaluation
+        from service.mongo.store import open_store
 
         async with open_store(settings) as store:
-            found = (await store.load_courses([key])).get(key)
+            found = (await store.courses.load([key])).get(key)
             return None if found is None else await reevaluation(store, found)
 
     seen = run(look)
     if seen is None:
         typer.echo(f"ratchet: course {key} has no definition", err=True)
         raise typer.Exit(NO)
+    from contracts.fields import format_timestamp
+
     if as_json:
         versions = [
             {"version": known.version, "changed_at": format_timestamp(known.changed_at), **json.loads(known.content)}
@@ -131,8 +121,8 @@ def _title(seen: "Reevaluation") -> str:
     return f"{seen.course.key}, version {said['version']} since {said['changed_at']}, {certificate}"
 
 
-def _steps_table(seen: "Reevaluation") -> Table:
-    table = Table("step", "kind", "required", "threshold", "scheduled minutes")
+def _steps_table(seen: "Reevaluation") -> "Table":
+    shown = table("step", "kind", "required", "threshold", "scheduled minutes")
     for step in json.loads(seen.course.newest.content)["steps"]:
         sessions = [
             f"{session['session_id']} {session['scheduled_minutes']}{' cancelled' if session['cancelled'] else ''}"
@@ -140,8 +130,8 @@ def _steps_table(seen: "Reevaluation") -> Table:
         ]
         scheduled = ", ".join(sessions) or str(step.get("scheduled_minutes", ""))
         required = "yes" if step["required"] else "no"
-        table.add_row(step["step_id"], step["kind"], required, f"{step['threshold_percent']} %", scheduled)
-    return table
+        shown.add_row(step["step_id"], step["kind"], required, f"{step['threshold_percent']} %", scheduled)
+    return shown
 
 
 def preview(file: FileArgument, as_json: JsonOption = False) -> None:
@@ -152,10 +142,11 @@ def preview(file: FileArgument, as_json: JsonOption = False) -> None:
     """
     impacts = file.with_name(f"{file.name}.impact.csv")
 
-    async def look(settings: Settings) -> "tuple[Candidate, Effects, int]":
+    async def look(settings: "Settings") -> "tuple[Candidate, Effects, int]":
         from service.admin.courses import count_behind, read_candidate
         from service.admin.courses import preview as look_ahead
         from service.admin.impact import Impact
+        from service.mongo.store import open_store
 
         async with open_store(settings) as store:
             candidate = await read_candidate(store, file, now())
@@ -164,11 +155,7 @@ def preview(file: FileArgument, as_json: JsonOption = False) -> None:
                 effects = await look_ahead(store, candidate, Impact(impacts), lambda count: bar.advance(task, count))
         return candidate, effects, settings.max_new_completions
 
-    try:
-        candidate, effects, most = run(look)
-    except OSError as error:
-        typer.echo(f"ratchet: {error.filename or impacts}: cannot be written: {error.strerror}", err=True)
-        raise typer.Exit(MEND) from None
+    candidate, effects, most = run(look, writes=impacts)
     pauses = candidate.is_new and effects.counts.get(GAINS, 0) > most
     if as_json:
         said = {"course": candidate.key, "version": candidate.definition.version, "is_new": candidate.is_new}

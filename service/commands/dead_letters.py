@@ -6,15 +6,13 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import SpinnerColumn, TextColumn
-from rich.table import Table
 
-from contracts.fields import format_timestamp, parse_timestamp
-from service.commands.common import MEND, NO, JsonOption, console, progress, reported, run
-from service.settings import Settings
+from service.commands.common import MEND, NO, JsonOption, console, progress_count, run, table
 
 if TYPE_CHECKING:
-    from service.admin.dead_letters import DeadLetter, Edit, Report
+    from service.admin.dead_letters import Edit, Report
+    from service.kafka.dead_letters import DeadLetter
+    from service.settings import Settings
 
 dead_letters_app = typer.Typer(help="Messages that could not be used: look, mend, send again.", no_args_is_help=True)
 
@@ -31,24 +29,26 @@ def list_letters(
     as_json: JsonOption = False,
 ) -> None:
     """List dead letters: id, when, reason, where from, what is wrong; and how many there are of each reason."""
-    shown: list[DeadLetter] = []
+    letters: list[DeadLetter] = []
     sums: Counter[str] = Counter()
 
-    async def look(settings: Settings) -> None:
+    async def look(settings: "Settings") -> None:
         async for letter in _chosen(settings, reason, since, None):
             sums[letter.reason] += 1
             if as_json:
                 typer.echo(json.dumps(_json(letter)))
-            elif len(shown) < limit:
-                shown.append(letter)
+            elif len(letters) < limit:
+                letters.append(letter)
 
     run(look)
     if as_json:
         return
-    table = Table("id", "at", "reason", "from", "key", "what is wrong")
-    for letter in shown:
+    from contracts.fields import format_timestamp
+
+    shown = table("id", "at", "reason", "from", "key", "what is wrong")
+    for letter in letters:
         wrong = letter.explanation
-        table.add_row(
+        shown.add_row(
             letter.id,
             format_timestamp(letter.at * 1000),
             letter.reason,
@@ -56,18 +56,18 @@ def list_letters(
             _text(letter.key),
             wrong if len(wrong) <= EXPLANATION_WIDTH else f"{wrong[:EXPLANATION_WIDTH]} …",
         )
-    console().print(table)
+    console().print(shown)
     told = ", ".join(f"{count:,} {name}" for name, count in sums.most_common())
     typer.echo(f"{sums.total():,} dead letter{'' if sums.total() == 1 else 's'}{': ' if told else ''}{told}")
-    if sums.total() > len(shown):
-        typer.echo(f"The first {len(shown):,} are shown; --limit shows more.")
+    if sums.total() > len(letters):
+        typer.echo(f"The first {len(letters):,} are shown; --limit shows more.")
 
 
 @dead_letters_app.command("show", epilog="Example: ratchet dead-letters show 3-1042")
 def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False) -> None:
     """Show one dead letter whole: where it came from, its headers, its value, and what is wrong with it."""
 
-    async def look(settings: Settings) -> "DeadLetter | None":
+    async def look(settings: "Settings") -> "DeadLetter | None":
         return next(iter([letter async for letter in _chosen(settings, None, None, [letter_id])]), None)
 
     letter = run(look)
@@ -77,10 +77,10 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonO
     if as_json:
         typer.echo(json.dumps(_json(letter)))
         return
-    table = Table(show_header=False, box=None)
+    shown = table(show_header=False, box=None)
     for name, value in _json(letter).items():
-        table.add_row(name, value if isinstance(value, str) else json.dumps(value))
-    console().print(table)
+        shown.add_row(name, value if isinstance(value, str) else json.dumps(value))
+    console().print(shown)
 
 
 @dead_letters_app.command(
@@ -107,14 +107,12 @@ def replay(
         raise typer.Exit(MEND)
     edits = [_edit(text) for text in settings_ or ()]
 
-    async def send(settings: Settings) -> "Report":
+    async def send(settings: "Settings") -> "Report":
         from service.admin.dead_letters import replay as send_again
-        from service.app import checked_store
-        from service.store_mongo import MongoStore
+        from service.mongo.store import open_store
 
-        store = await checked_store(settings, MongoStore.prepare)
-        try:
-            with progress(SpinnerColumn(), TextColumn("{task.completed:,.0f} dead letters")) as bar:
+        async with open_store(settings, prepared=True) as store:
+            with progress_count("dead letters") as bar:
                 task = bar.add_task("", total=None)
                 return await send_again(
                     settings,
@@ -123,8 +121,6 @@ def replay(
                     edits,
                     lambda report: bar.update(task, completed=report.replayed + report.before + report.skipped),
                 )
-        finally:
-            await store.close()
 
     report = run(send)
     if as_json:
@@ -140,10 +136,10 @@ def replay(
 
 
 def _chosen(
-    settings: Settings, reason: str | None, since: str | None, ids: "list[str] | None"
+    settings: "Settings", reason: str | None, since: str | None, ids: "list[str] | None"
 ) -> "AsyncIterator[DeadLetter]":
-    with reported():
-        from service.admin.dead_letters import read
+    from service.kafka.dead_letters import read
+
     letters = read(settings, _milliseconds(since), ids)
     return letters if reason is None else (letter async for letter in letters if letter.reason == reason)
 
@@ -151,6 +147,8 @@ def _chosen(
 def _milliseconds(since: str | None) -> int:
     if since is None:
         return 0
+    from contracts.fields import parse_timestamp
+
     try:
         instant = parse_timestamp(since)
     except ValueError as error:
@@ -174,6 +172,8 @@ def _edit(text: str) -> "Edit":
 
 
 def _json(letter: "DeadLetter") -> dict[str, Any]:
+    from contracts.fields import format_timestamp
+
     return {
         "id": letter.id,
         "at": format_timestamp(letter.at * 1000),

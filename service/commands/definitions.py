@@ -2,30 +2,28 @@
 
 import json
 import time
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from service.commands.common import INTERRUPTED, NO, Answer, JsonOption, open_store, run
+from service.commands.common import NO, JsonOption, now, progress_bar, run
 from service.commands.courses import (
     CourseArgument,
     FileArgument,
     TenantArgument,
     checked_key,
-    now,
-    progress_bar,
     state_of,
 )
 from service.errors import FixConfiguration
-from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.admin.courses import Candidate, Reevaluation
-    from service.store_mongo import MongoStore
+    from service.mongo.store import MongoStore
+    from service.settings import Settings
 
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until every record in progress is decided again.")]
+STOPPED = "stopped; the workers go on with what they have"
 TOLD_AFTER_SECONDS = 10.0
 """A worker that runs and has no lag has stored a definition by then."""
 
@@ -45,9 +43,10 @@ def apply(file: FileArgument, wait: WaitOption = False, as_json: JsonOption = Fa
     --wait the exit status is 1 then.
     """
 
-    async def work(settings: Settings) -> "tuple[Candidate, Ended | None]":
+    async def work(settings: "Settings") -> "tuple[Candidate, Ended | None]":
         from service.admin.courses import apply as send
         from service.admin.courses import read_candidate
+        from service.mongo.store import open_store
 
         async with open_store(settings) as store:
             candidate = await read_candidate(store, file, now())
@@ -57,7 +56,7 @@ def apply(file: FileArgument, wait: WaitOption = False, as_json: JsonOption = Fa
                     typer.echo(f"{candidate.key}: version {candidate.definition.version} was sent")
             return candidate, await _ended(store, candidate, file) if wait else None
 
-    candidate, ended = _interruptible(work)
+    candidate, ended = run(work, stopped=STOPPED)
     version = candidate.definition.version
     if as_json:
         said = {"course": candidate.key, "version": version, "sent": candidate.is_new}
@@ -86,8 +85,9 @@ def release(
     """
     key = checked_key(tenant, course)
 
-    async def work(settings: Settings) -> "tuple[str, int, Ended | None]":
+    async def work(settings: "Settings") -> "tuple[str, int, Ended | None]":
         from service.admin.courses import release as let_go
+        from service.mongo.store import open_store
 
         async with open_store(settings) as store:
             found = await let_go(store, key)
@@ -100,7 +100,7 @@ def release(
                 typer.echo(f"{key}: version {version} is released")
             return "", version, await _wait(store, key, version) if wait else None
 
-    refused, version, ended = _interruptible(work)
+    refused, version, ended = run(work, stopped=STOPPED)
     if as_json:
         said = {"course": key, "version": version or None, "released": not refused}
         typer.echo(json.dumps(said | _as_json(ended)))
@@ -114,7 +114,7 @@ async def _wait(store: "MongoStore", key: str, version: int) -> Ended:
     """Show how many records are still behind, until none is or the definition is paused."""
     from service.admin.courses import watch
 
-    records = await store.count_behind(key, version)
+    records = await store.records.count_behind(key, version)
     told_at: float | None = time.monotonic() + TOLD_AFTER_SECONDS
     with progress_bar() as bar:
         task = bar.add_task("a worker takes the definition", total=None)
@@ -128,14 +128,6 @@ async def _wait(store: "MongoStore", key: str, version: int) -> Ended:
             bar.update(task, description="records", total=records, completed=records - seen.behind)
         assert seen is not None, "it ends once it is known how"
         return Ended(seen, records)
-
-
-def _interruptible(work: Callable[[Settings], Coroutine[Any, Any, Answer]]) -> Answer:
-    try:
-        return run(work)
-    except KeyboardInterrupt:
-        typer.echo("ratchet: stopped; the workers go on with what they have", err=True)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _as_json(ended: Ended | None) -> dict[str, Any]:

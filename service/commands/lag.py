@@ -5,14 +5,14 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.live import Live
-from rich.table import Table
 
-from service.commands.common import NO, JsonOption, console, reported, run
-from service.settings import Settings
+from service.commands.common import NO, JsonOption, console, run, table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from service.admin.lag import LaneLag
+    from service.settings import Settings
 
 STYLES = {"ok": "green", "warning": "yellow", "stalled": "red", "stopped": "red"}
 
@@ -30,13 +30,16 @@ def lag(
     ok: nothing waits, or the lane catches up. warning: it works, but falls behind. stalled: something waits, and
     nothing was done in the window. stopped: likewise, and nobody consumes. Exit status 0 when all is ok, 1 when not.
     """
-    with reported():
-        from service.admin.lag import LagReader, watch
 
-    async def look(settings: Settings) -> "list[LaneLag]":
+    async def look(settings: "Settings") -> "list[LaneLag]":
+        from rich.live import Live
+
+        from service.admin.lag import watch
+        from service.kafka.lag import open_lag_reader
+
         judged: list[LaneLag] = []
         deadline = time.monotonic() + window_seconds
-        async with LagReader(settings, group) as reader:
+        async with open_lag_reader(settings, group) as reader:
             with Live(console=console(), auto_refresh=False, transient=not watching) as live:
                 async for judged in watch(reader, window_seconds, min(1.0, window_seconds / 4)):
                     if watching and not as_json:
@@ -64,19 +67,19 @@ def _json(judged: "list[LaneLag]") -> str:
     return json.dumps({"total": total, "lanes": lanes})
 
 
-def _table(judged: "list[LaneLag]") -> Table:
-    table = Table()
-    table.add_column("lane")
+def _table(judged: "list[LaneLag]") -> "Table":
+    shown = table()
+    shown.add_column("lane")
     for heading in ("messages behind", "seconds behind", "messages/s", "status"):
-        table.add_column(heading, justify="left" if heading == "status" else "right")
+        shown.add_column(heading, justify="left" if heading == "status" else "right")
     for lag in judged:
         if lag.lane is None:
-            table.add_section()
-        table.add_row(
+            shown.add_section()
+        shown.add_row(
             "all" if lag.lane is None else str(lag.lane),
             f"{lag.lag_messages:,}",
             f"{lag.lag_seconds:,.1f}",
             f"{lag.trend:+,.1f}",
             f"[{STYLES[lag.status]}]{lag.status}",
         )
-    return table
+    return shown

@@ -2,20 +2,18 @@
 
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from contracts.fields import ID_PATTERN
-from service.commands.common import MEND, NO, JsonOption, run
+from service.commands.common import MEND, NO, JsonOption, check_ids, run
 from service.errors import FixConfiguration
-from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.admin.learners import Kept
+    from service.settings import Settings
 
 learner_app = typer.Typer(help="All that is kept about one learner: give it out, erase it.", no_args_is_help=True)
 TenantArgument = Annotated[str, typer.Argument(help="tenant_id")]
@@ -34,19 +32,15 @@ def export(
 
     Exit status 1 when nothing is known.
     """
-    _check_ids(tenant, learner)
+    check_ids(TENANT=tenant, LEARNER=learner)
 
-    async def look(settings: Settings) -> "tuple[dict[str, Any] | None, bool]":
+    async def look(settings: "Settings") -> "tuple[dict[str, Any] | None, bool]":
         from service.admin.learners import export as everything
         from service.admin.learners import was_erased
-        from service.app import checked_store
-        from service.store_mongo import MongoStore
+        from service.mongo.store import open_store
 
-        store = await checked_store(settings, MongoStore.check)
-        try:
+        async with open_store(settings) as store:
             return await everything(store, tenant, learner), await was_erased(store, tenant, learner)
-        finally:
-            await store.close()
 
     document, erased = run(look)
     if document is None:
@@ -76,33 +70,22 @@ def erase(
     What remains is a tombstone that names nobody; by it, messages about the learner that come later are dropped. First
     it tells what will go, and asks. After an interruption the same command finishes what it began.
     """
-    _check_ids(tenant, learner)
+    check_ids(TENANT=tenant, LEARNER=learner)
 
-    async def work(settings: Settings) -> "Kept":
+    async def work(settings: "Settings") -> "Kept":
         from service.admin.learners import count
-        from service.app import checked_store
-        from service.store_mongo import MongoStore
+        from service.mongo.store import open_store
 
-        store = await checked_store(settings, MongoStore.prepare)
-        try:
+        async with open_store(settings, prepared=True) as store:
             kept = await count(store, tenant, learner)
             _confirm(f"{_told(kept)} of {tenant}/{learner} will be erased for good", yes)
-            return kept._replace(records=await store.erase_learner(tenant, learner))
-        finally:
-            await store.close()
+            return kept._replace(records=await store.learners.erase(tenant, learner))
 
     gone = run(work)
     if as_json:
         typer.echo(json.dumps(gone._asdict()))
     else:
         typer.echo(f"Erased: {_told(gone)} of {tenant}/{learner}. Later messages about this learner are dropped.")
-
-
-def _check_ids(tenant: str, learner: str) -> None:
-    for name, value in (("TENANT", tenant), ("LEARNER", learner)):
-        if not re.fullmatch(ID_PATTERN, value):
-            typer.echo(f"ratchet: {name}: {value!r} is not an id; ids match {ID_PATTERN}", err=True)
-            raise typer.Exit(MEND)
 
 
 def _confirm(says: str, yes: bool) -> None:

@@ -3,22 +3,19 @@
 import json
 import re
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-from contracts.fields import ID_PATTERN, parse_timestamp
-from service.commands.common import INTERRUPTED, MEND, JsonOption, console, progress, reported, run
+from service.commands.common import JsonOption, console, now, progress_bar, run
 from service.commands.upload import effects_table
 from service.errors import FixConfiguration
-from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.admin.impact import Effects
     from service.admin.reassignments import Reassignment, Selection
+    from service.settings import Settings
 
 LOSES = "loses the course"
 
@@ -45,33 +42,23 @@ def reassign(
     """
     impacts = Path(f"{course}.reassign.csv")
 
-    async def work(settings: Settings) -> "tuple[Effects, int]":
+    async def work(settings: "Settings") -> "tuple[Effects, int]":
         from service.admin.reassignments import prepared
-        from service.app import checked_store
-        from service.store_mongo import MongoStore
+        from service.mongo.store import open_store
 
         selection = _selection(tenant, course, learner or [], file, completed_before)
         about = {name: value for name, value in (("reason", reason), ("reassigned_by", by)) if value}
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        store = await checked_store(settings, MongoStore.prepare)
-        try:
-            async with prepared(store, selection, about, now) as reassignment:
-                effects = await reassignment.look(impacts)
-                if dry_run:
-                    return effects, 0
-                _confirm(effects, most, yes)
-                return effects, await _send(settings, reassignment)
-        finally:
-            await store.close()
+        async with (
+            open_store(settings, prepared=True) as store,
+            prepared(store, selection, about, now()) as reassignment,
+        ):
+            effects = await reassignment.look(impacts)
+            if dry_run:
+                return effects, 0
+            _confirm(effects, most, yes)
+            return effects, await _send(settings, reassignment)
 
-    try:
-        effects, sent = run(work)
-    except KeyboardInterrupt:
-        typer.echo("ratchet: stopped; the same command goes on where it stopped", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except OSError as error:
-        typer.echo(f"ratchet: {error.filename or impacts}: cannot be written: {error.strerror}", err=True)
-        raise typer.Exit(MEND) from None
+    effects, sent = run(work, stopped="stopped; the same command goes on where it stopped", writes=impacts)
     if as_json:
         typer.echo(json.dumps({"records": effects.records, "effects": effects.counts, "sent": sent}))
         return
@@ -80,8 +67,8 @@ def reassign(
     typer.echo(f"{told} What becomes of each record: {impacts}")
 
 
-async def _send(settings: Settings, reassignment: "Reassignment") -> int:
-    with progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()) as bar:
+async def _send(settings: "Settings", reassignment: "Reassignment") -> int:
+    with progress_bar() as bar:
         task = bar.add_task("learners", total=len(reassignment))
         return await reassignment.send(settings, lambda count: bar.advance(task, count))
 
@@ -104,8 +91,9 @@ def _confirm(effects: "Effects", most: int, yes: bool) -> None:
 def _selection(
     tenant: str, course: str, learners: list[str], file: Path | None, completed_before: str | None
 ) -> "Selection":
-    with reported():
-        from service.admin.reassignments import Selection
+    from contracts.fields import ID_PATTERN, parse_timestamp
+    from service.admin.reassignments import Selection
+
     for name, value in (("--tenant", tenant), ("--course", course)):
         if not re.fullmatch(ID_PATTERN, value):
             raise FixConfiguration(f"{name}: {value!r} is not an id; ids match {ID_PATTERN}")

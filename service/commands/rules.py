@@ -1,18 +1,17 @@
 """`ratchet rules`."""
 
 import json
-import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from contracts.fields import ID_PATTERN
-from rules.render import cells
-from rules.tables import SHIPPED, TableError, load
-from rules.tables import Table as DecisionTable
-from service.commands.common import MEND, NO, JsonOption, console, reported
+from service.commands.common import MEND, NO, JsonOption, check_ids, console, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rules.tables import Table as DecisionTable
 
 rules_app = typer.Typer(help="Prints the decision tables; checks and tries a candidate.", invoke_without_command=True)
 CandidateArgument = Annotated[Path, typer.Argument(help="YAML, one table, like rules/course.yaml.")]
@@ -23,20 +22,21 @@ def rules(context: typer.Context, as_json: JsonOption = False) -> None:
     """Print the decision tables, or check a candidate for one of them."""
     if context.invoked_subcommand is not None:
         return
+    from rules.tables import SHIPPED
+
     if as_json:
-        typer.echo(json.dumps({table.name: [row._asdict() for row in table.rows] for table in SHIPPED}))
+        typer.echo(json.dumps({one.name: [row._asdict() for row in one.rows] for one in SHIPPED}))
         return
-    for table in (SHIPPED.course, SHIPPED.step, SHIPPED.arrival):
-        console().print(_rules_table(table))
+    for one in (SHIPPED.course, SHIPPED.step, SHIPPED.arrival):
+        console().print(_rules_table(one))
 
 
 @rules_app.command("check", epilog="Example: ratchet rules check course.yaml")
 def rules_check(file: CandidateArgument) -> None:
     """Check a candidate table: complete, unambiguous, every name known."""
-    table = _candidate(file)
-    typer.echo(
-        f"{file}: table {table.name}: {len(table.rows)} rows meet all {len(table.lookup)} combinations, each one"
-    )
+    checked = _candidate(file)
+    rows, combinations = len(checked.rows), len(checked.lookup)
+    typer.echo(f"{file}: table {checked.name}: {rows} rows meet all {combinations} combinations, each one")
 
 
 @rules_app.command("diff", epilog="Example: ratchet rules diff course.yaml --tenant acme --sample 1000")
@@ -55,18 +55,17 @@ def rules_diff(
     differs; 1: some do, or the candidate is refused.
     """
     candidate = _candidate(file)
-    for name, value in (("--tenant", tenant), ("--course", course)):
-        if value and not re.fullmatch(ID_PATTERN, value):
-            typer.echo(f"ratchet: {name}: {value!r} is not an id; ids match {ID_PATTERN}", err=True)
-            raise typer.Exit(MEND)
-    with reported():
-        from service.admin.rules_diff import Selection
-        from service.commands.rules_diff import diff
+    check_ids(**{name: value for name, value in (("tenant", tenant), ("course", course)) if value})
+    from service.admin.rules_diff import Selection
+    from service.commands.rules_diff import diff
+
     diff(candidate, Selection(tenant, course, sample), output, as_json)
 
 
-def _candidate(file: Path) -> DecisionTable:
+def _candidate(file: Path) -> "DecisionTable":
     """The table in a file. Ends the command where it cannot be read, or is refused."""
+    from rules.tables import TableError, load
+
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -79,10 +78,12 @@ def _candidate(file: Path) -> DecisionTable:
         raise typer.Exit(NO) from None
 
 
-def _rules_table(table: DecisionTable) -> Table:
-    head, *rows = cells(table)
+def _rules_table(decision: "DecisionTable") -> "Table":
+    from rules.render import cells
+
+    head, *rows = cells(decision)
     outcomes = [number for number, name in enumerate(head) if name.startswith("→")]
-    shown = Table(title=f"{table.name} (hit policy: unique)", title_justify="left", show_lines=True)
+    shown = table(title=f"{decision.name} (hit policy: unique)", title_justify="left", show_lines=True)
     for name in ("when", "then", "because", "rule"):
         shown.add_column(name, overflow="fold")
     for row in rows:

@@ -8,17 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from contracts.fields import format_timestamp, split_key
 from rules.compare import Difference, Said
 from rules.tables import Table as DecisionTable
 from rules.values import Certificate
-from service.commands.common import INTERRUPTED, NO, console, progress, run
+from service.admin.story import (
+    announced_json,
+    announced_text,
+    course_json,
+    course_text,
+    fact_text,
+    step_json,
+    step_text,
+)
+from service.commands.common import NO, console, progress_bar, run
 from service.errors import FixConfiguration
 from service.settings import Settings
-from service.story import announced_json, announced_text, course_json, course_text, fact_text, step_json, step_text
 
 if TYPE_CHECKING:
     from service.admin.rules_diff import Selection, Sums
@@ -52,28 +59,19 @@ def diff(candidate: DecisionTable, selection: "Selection", output: Path | None, 
 
     async def work(settings: Settings) -> "tuple[Sums, Table]":
         from service.admin.rules_diff import Sums, count, differing
-        from service.app import checked_store
-        from service.store_mongo import MongoStore
+        from service.mongo.store import open_store
 
         sums = Sums()
-        store = await checked_store(settings, MongoStore.check)
-        bar = progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        try:
-            with bar, _written(output) as writer:
+        async with open_store(settings) as store:
+            with progress_bar() as bar, _written(output) as writer:
                 shown = Shown(writer, as_json)
                 task = bar.add_task("records", total=await count(store, selection))
                 found = differing(store, candidate, selection, sums, lambda records: bar.advance(task, records))
                 async for key, differences in found:
                     shown.add(key, differences)
-        finally:
-            await store.close()
         return sums, shown.table
 
-    try:
-        sums, table = run(work)
-    except KeyboardInterrupt:
-        typer.echo("ratchet: stopped", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    sums, table = run(work, stopped="stopped")
     if as_json:
         typer.echo(json.dumps(_sums_json(sums)))
     else:

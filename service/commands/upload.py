@@ -1,20 +1,19 @@
 """`ratchet upload attendance`."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from service.commands.common import INTERRUPTED, MEND, NO, JsonOption, console, progress, reported, run
-from service.settings import Settings
+from service.commands.common import MEND, NO, JsonOption, console, now, progress_bar, reported, run, table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from service.admin.impact import Effects
     from service.admin.uploads import Report
+    from service.settings import Settings
 
 upload_app = typer.Typer(help="Mass uploads.", no_args_is_help=True)
 
@@ -44,32 +43,19 @@ def attendance(
         raise typer.Exit(MEND)
     results, impacts = (file.with_name(f"{file.name}.{kind}.csv") for kind in ("result", "impact"))
 
-    async def work(settings: Settings) -> "Report":
+    async def work(settings: "Settings") -> "Report":
         from service.admin.uploads import preview, upload
-        from service.app import checked_store
-        from service.store_mongo import MongoStore
+        from service.mongo.store import open_store
 
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         opened = open_file(file, tenant)
-        store = await checked_store(settings, MongoStore.check)
-        bar = progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        try:
-            with bar:
+        async with open_store(settings) as store:
+            with progress_bar() as bar:
                 task = bar.add_task("rows", total=opened.row_count)
                 if dry_run:
-                    return await preview(store, opened, results, impacts, now, lambda rows: bar.advance(task, rows))
-                return await upload(settings, store, opened, results, now, lambda rows: bar.advance(task, rows))
-        finally:
-            await store.close()
+                    return await preview(store, opened, results, impacts, now(), lambda rows: bar.advance(task, rows))
+                return await upload(settings, store, opened, results, now(), lambda rows: bar.advance(task, rows))
 
-    try:
-        report = run(work)
-    except KeyboardInterrupt:
-        typer.echo("ratchet: stopped; the same command goes on where it stopped", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except OSError as error:
-        typer.echo(f"ratchet: {error.filename or results}: cannot be written: {error.strerror}", err=True)
-        raise typer.Exit(MEND) from None
+    report = run(work, stopped="stopped; the same command goes on where it stopped", writes=results)
     if as_json:
         typer.echo(json.dumps(_json(report)))
     else:
@@ -86,11 +72,11 @@ def _json(report: "Report") -> dict[str, Any]:
 
 
 def _tell(report: "Report", results: Path, impacts: Path) -> None:
-    table = Table("verdict", "rows")
-    table.columns[1].justify = "right"
+    shown = table("verdict", "rows")
+    shown.columns[1].justify = "right"
     for verdict, count in sorted(report.verdicts.items(), key=lambda item: -item[1]):
-        table.add_row(verdict, f"{count:,}")
-    console().print(table)
+        shown.add_row(verdict, f"{count:,}")
+    console().print(shown)
     if report.effects is not None:
         console().print(effects_table(report.effects))
         typer.echo(f"Nothing was sent. Each row's verdict: {results}; what becomes of each record: {impacts}")
@@ -98,11 +84,11 @@ def _tell(report: "Report", results: Path, impacts: Path) -> None:
         typer.echo(f"{report.sent:,} rows were sent. Each row's verdict: {results}")
 
 
-def effects_table(effects: "Effects") -> Table:
+def effects_table(effects: "Effects") -> "Table":
     """How many records each effect meets, and the first of them."""
-    table = Table("effect", "records", "the first of them")
-    table.columns[1].justify = "right"
+    shown = table("effect", "records", "the first of them")
+    shown.columns[1].justify = "right"
     for effect, named in effects.named.items():
         count = effects.counts.get(effect, 0)
-        table.add_row(effect, f"{count:,}", ", ".join(named) + (" …" if count > len(named) else ""))
-    return table
+        shown.add_row(effect, f"{count:,}", ", ".join(named) + (" …" if count > len(named) else ""))
+    return shown

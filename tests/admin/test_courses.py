@@ -17,8 +17,8 @@ import pytest
 import yaml
 from pymongo import MongoClient
 
-from service.translate import partition_of
-from tests.service.test_commands import ATTENDED
+from service.kafka.partitioner import partition_of
+from tests.commands.test_commands import ATTENDED
 from tests.stack.service import RATCHET, Serving, World
 from tests.stack.wire import Wire
 

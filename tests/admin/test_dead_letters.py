@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from contracts.topics import DEAD_LETTER
-from tests.service.test_commands import ATTENDED, DEFINITION
+from tests.commands.test_commands import ATTENDED, DEFINITION
 from tests.stack.service import World
 from tests.stack.wire import Wire
 

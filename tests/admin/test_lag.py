@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from service.admin.lag import LaneLag, LaneSample, Sample, judge
-from tests.service.test_commands import ATTENDED, DEFINITION
+from service.admin.lag import LaneLag, judge
+from service.kafka.lag import LaneSample, Sample
+from tests.commands.test_commands import ATTENDED, DEFINITION
 from tests.stack.service import World
 from tests.stack.wire import Wire
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from tests.service.test_commands import ATTENDED, DEFINITION, RESET
+from tests.commands.test_commands import ATTENDED, DEFINITION, RESET
 from tests.stack.service import RATCHET, Serving, World
 from tests.stack.wire import Wire
 

@@ -11,7 +11,7 @@ from typing import Any
 from pymongo import MongoClient
 
 from tests.admin.test_upload import everything_sent
-from tests.service.test_commands import ATTENDED, DEFINITION
+from tests.commands.test_commands import ATTENDED, DEFINITION
 from tests.stack.service import RATCHET, World
 from tests.stack.wire import Wire
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from tests.service.test_commands import ATTENDED, DEFINITION, RESET
+from tests.commands.test_commands import ATTENDED, DEFINITION, RESET
 from tests.stack.service import World
 from tests.stack.wire import Wire
 

@@ -14,7 +14,7 @@ import pytest
 from openpyxl import Workbook
 from pymongo import MongoClient
 
-from tests.service.test_commands import DEFINITION
+from tests.commands.test_commands import DEFINITION
 from tests.stack.service import RATCHET, World
 from tests.stack.wire import Wire
 

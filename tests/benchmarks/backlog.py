@@ -10,7 +10,7 @@ import time
 from typing import NamedTuple
 
 from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
-from service.store_mongo import connect
+from service.mongo.store import connect
 from tests.benchmarks import results as measures
 from tests.benchmarks.outside import Group, count, ends, produce
 from tests.benchmarks.results import Results
@@ -143,6 +143,6 @@ async def define(world: World) -> None:
     try:
         await store.prepare()
         for course in definitions():
-            await store.save_course(course)
+            await store.courses.save(course)
     finally:
         await store.close()

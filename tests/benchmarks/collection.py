@@ -9,8 +9,8 @@ from pymongo import MongoClient
 from pymongo.write_concern import WriteConcern
 
 from contracts.fields import course_key_of
-from service.documents import record_document
-from service.ports import StoredRecord
+from service.lanes.ports import StoredRecord
+from service.mongo.documents import record_document
 from tests.benchmarks.backlog import Backlog, define
 from tests.benchmarks.results import DISK, DOCUMENT, INDEXES, Results
 from tests.benchmarks.servers import Servers

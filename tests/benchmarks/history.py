@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 
-from service.store_mongo import connect
+from service.mongo.store import connect
 from tests.benchmarks.backlog import Backlog, define
 from tests.benchmarks.results import Results
 from tests.benchmarks.servers import Servers
@@ -57,8 +57,8 @@ async def _save(world: World, keys: list[str], record: Standing) -> None:
         for first in range(0, len(keys), SAVED_TOGETHER):
             some = [record.under(key) for key in keys[first : first + SAVED_TOGETHER]]
             for one in some:
-                await store.save_history(one.pages)
-            assert await store.save_records([one.stored for one in some]), "nobody else writes here"
+                await store.records.save_history(one.pages)
+            assert await store.records.save([one.stored for one in some]), "nobody else writes here"
     finally:
         await store.close()
 

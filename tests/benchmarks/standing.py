@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from contracts.topics import ATTENDANCE_CHANGED
 from rules.values import Record
-from service.batch import NOT_ASKED, Clock, decide_record
-from service.ports import Page, Received, StoredRecord
+from service.lanes.batch import NOT_ASKED, Clock, decide_record
+from service.lanes.ports import Page, Received, StoredRecord
+from service.lanes.translate import HeardFact, course_timeline, read
 from service.settings import Settings
-from service.translate import HeardFact, course_timeline, read
 from tests.benchmarks.workloads import Message, Workload, attendance, definitions, record_key
 
 NOW = 1_800_000_000_000_000

@@ -11,8 +11,8 @@ import msgspec
 from contracts.topics import ATTENDANCE_CHANGED, COURSE_DEFINED, REASSIGNED
 from rules.decide import decide
 from rules.values import Record
-from service.ports import StoredCourse
-from service.translate import HeardDefinition, HeardFact, course_timeline, read
+from service.lanes.ports import StoredCourse
+from service.lanes.translate import HeardDefinition, HeardFact, course_timeline, read
 from tests.benchmarks.plain import SCHEDULED_MINUTES, Document, decode, new_record, update
 
 TENANT = "acme"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 from pymongo import MongoClient
 
 from contracts.topics import ATTENDANCE_CHANGED
-from service.failpoint import Place
+from service.lanes.failpoint import Place
 from tests.faults.cluster import Proxies
 from tests.faults.situation import SESSION_SECONDS, WORKERS, Situation, restore, snapshot, wait_for
 from tests.stack.mongodb import Member

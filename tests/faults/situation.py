@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from pymongo import MongoClient
 
 from contracts.topics import COURSE_COMPLETION_CHANGED, DEAD_LETTER, STEP_COMPLETION_CHANGED
-from service.deciding import whole_records
-from service.store_mongo import connect
+from service.lanes.deciding import whole_records
+from service.mongo.store import connect
 from tests.faults.cluster import Cluster, Proxies
 from tests.faults.workload import Workload, make_workload
 from tests.promise import Outcome
@@ -189,7 +189,7 @@ class Situation:
         store = connect(self.world.database.address, self.world.name, self.world.name, {})
         try:
             records = await whole_records(store, self.workload.expected.facts)
-            courses = await store.load_courses({key.rsplit("/", 2)[0] + "/" + key.rsplit("/", 1)[1] for key in records})
+            courses = await store.courses.load({key.rsplit("/", 2)[0] + "/" + key.rsplit("/", 1)[1] for key in records})
         finally:
             await store.close()
         return Outcome(published, dead, records, courses)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from service.translate import partition_of
+from service.kafka.partitioner import partition_of
 from tests.promise import Expected
 
 TENANT = "acme"

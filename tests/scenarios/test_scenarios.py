@@ -15,11 +15,11 @@ from contracts.topics import TOPICS
 from rules.decide import MessageIdReused, decide, redecide
 from rules.tables import SHIPPED, Table, Tables
 from rules.values import Fact, Record
-from service.batch import Clock, accept_definitions
-from service.ports import Received, StoredCourse
-from service.simulate import state
-from service.store_mongo import connect
-from service.translate import HeardDefinition, HeardFact, Unusable, course_timeline, outbound, read
+from service.admin.simulate import state
+from service.lanes.batch import Clock, accept_definitions
+from service.lanes.ports import Received, StoredCourse
+from service.lanes.translate import HeardDefinition, HeardFact, Unusable, course_timeline, outbound, read
+from service.mongo.store import connect
 from tests.scenarios import SCENARIOS, Happened, Scenario, compare, split_lines
 from tests.stack.service import RATCHET, World
 from tests.stack.wire import Wire
@@ -148,7 +148,7 @@ async def _read(wire: Wire, world: World) -> dict[str, Happened]:
     records: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     store = connect(world.database.address, world.name, world.name, {})
     keys = [key for scenario in SCENARIOS for key in scenario.records]
-    for key, stored in (await store.load_records(keys)).items():
+    for key, stored in (await store.records.load(keys)).items():
         records[key.split("/")[0]][key] = state(key, stored.record)
     await store.close()
     return {name: Happened(changes[name], dead[name], records[name]) for name in {*changes, *dead, *records}}

@@ -13,17 +13,18 @@ from msgspec.structs import replace
 
 from rules import window
 from rules.values import Timeline
-from service import deciding, lane, lanes, sweep
-from service.batch import Clock, Decided, Prepared, decide_record
-from service.inbox import Batch
-from service.kafka_log import KafkaLog
-from service.lane import Lane
-from service.lanes import Lanes
-from service.ports import History, Lease, Offsets, Outbound, Received, StoredRecord
-from service.translate import HeardFact, HeardRequest
-from tests.service.memory_store import MemoryStore
+from service.kafka import assignment
+from service.kafka.assignment import Lanes
+from service.kafka.log import KafkaLog
+from service.lanes import deciding, lane, sweep
+from service.lanes.batch import Clock, Decided, Prepared, decide_record
+from service.lanes.inbox import Batch
+from service.lanes.lane import Lane
+from service.lanes.ports import History, Lease, Offsets, Outbound, Received, StoredRecord
+from service.lanes.translate import HeardFact, HeardRequest
+from tests.mongo.memory_store import MemoryLeases, MemoryRecords
 from tests.simulation.kafka import Builder, FakeProducer
-from tests.simulation.workers import FaultyStore, SimulatedWorld
+from tests.simulation.workers import FaultyLeases, FaultyRecords, SimulatedWorld
 
 Mutation = Callable[[], Any]
 
@@ -46,12 +47,12 @@ def commit_offsets_before_the_store() -> Any:
 
 def forget_pending() -> Any:
     """Changes go out from memory and are not stored with the record."""
-    save = MemoryStore.save_records
+    save = MemoryRecords.save
 
-    async def forgetful(self: MemoryStore, records: Sequence[StoredRecord]) -> bool:
+    async def forgetful(self: MemoryRecords, records: Sequence[StoredRecord]) -> bool:
         return await save(self, [replace(record, pending=()) for record in records])
 
-    return patch.object(MemoryStore, "save_records", forgetful)
+    return patch.object(MemoryRecords, "save", forgetful)
 
 
 def do_not_await_sends() -> Any:
@@ -95,47 +96,47 @@ def trim_at_the_end_of_the_batch() -> Any:
 def no_compare_and_set() -> Any:
     """The last writer wins."""
 
-    async def blind(self: MemoryStore, records: Sequence[StoredRecord]) -> bool:
+    async def blind(self: MemoryRecords, records: Sequence[StoredRecord]) -> bool:
         for record in records:
-            self.records[record.key] = replace(record, rev=record.rev + 1)
+            self.by_key[record.key] = replace(record, rev=record.rev + 1)
         return True
 
-    return patch.object(MemoryStore, "save_records", blind)
+    return patch.object(MemoryRecords, "save", blind)
 
 
 def no_plan() -> Any:
     """The next owner cuts its batches as it likes."""
-    take = MemoryStore.take_lane
+    take = MemoryLeases.take
 
-    async def planless(self: MemoryStore, number: int) -> Lease:
+    async def planless(self: MemoryLeases, number: int) -> Lease:
         return replace(await take(self, number), plan={})
 
-    return patch.object(MemoryStore, "take_lane", planless)
+    return patch.object(MemoryLeases, "take", planless)
 
 
 def store_before_the_plan() -> Any:
     """What is published waits for the plan of its batch, what is stored does not."""
-    plan, publish = FaultyStore.plan, Lane._publish
+    plan, publish = FaultyLeases.plan, Lane._publish
     planning: dict[tuple[Any, int], asyncio.Task[None]] = {}
 
-    async def later(self: FaultyStore, lane: int, *rest: Any) -> None:
+    async def later(self: FaultyLeases, lane: int, *rest: Any) -> None:
         planning[self, lane] = asyncio.create_task(plan(self, lane, *rest))
 
     async def patient(self: Lane, prepared: Prepared) -> None:
-        await planning[self._store, self.number]
+        await planning[self._store.leases, self.number]
         await publish(self, prepared)
 
-    return _both(patch.object(FaultyStore, "plan", later), patch.object(Lane, "_publish", patient))
+    return _both(patch.object(FaultyLeases, "plan", later), patch.object(Lane, "_publish", patient))
 
 
 def plan_without_fence() -> Any:
     """An old owner can still plan."""
 
-    async def unfenced(self: MemoryStore, number: int, epoch: int, end: Offsets, committed: Offsets) -> None:
+    async def unfenced(self: MemoryLeases, number: int, epoch: int, end: Offsets, committed: Offsets) -> None:
         assert epoch
-        self._lanes[number] = replace(self._lanes[number], plan=dict(end), committed=dict(committed))
+        self.by_lane[number] = replace(self.by_lane[number], plan=dict(end), committed=dict(committed))
 
-    return patch.object(MemoryStore, "plan", unfenced)
+    return patch.object(MemoryLeases, "plan", unfenced)
 
 
 def skip_the_gate() -> Any:
@@ -145,7 +146,7 @@ def skip_the_gate() -> Any:
         for record in records:
             if record.partition in self.by_number:
                 await asyncio.sleep(0)
-                self.by_number[record.partition].offer(record.topic, [lanes._received(record.topic, record)])
+                self.by_number[record.partition].offer(record.topic, [assignment._received(record.topic, record)])
 
     return patch.object(Lanes, "hand_over", gateless)
 
@@ -168,11 +169,11 @@ def move_facts_away_with_the_write_that_brings_them() -> Any:
 def forget_the_history() -> Any:
     """Facts that have moved away are not looked for."""
 
-    async def nothing(self: MemoryStore, asked: Mapping[str, Any]) -> dict[str, History]:
+    async def nothing(self: FaultyRecords, asked: Mapping[str, Any]) -> dict[str, History]:
         assert self is not None
         return {key: History({}, {}, wanted is None) for key, wanted in asked.items()}
 
-    return patch.object(FaultyStore, "history", nothing)
+    return patch.object(FaultyRecords, "history", nothing)
 
 
 def decide_again_while_paused() -> Any:
@@ -192,34 +193,34 @@ def do_not_look_for_releases() -> Any:
 
 def look_before_the_insert_only() -> Any:
     """A worker asks for tombstones before it decides; the insert itself takes no notice of them."""
-    save = MemoryStore.save_records
+    save = MemoryRecords.save
 
-    async def heedless(self: MemoryStore, records: Sequence[StoredRecord]) -> bool:
+    async def heedless(self: MemoryRecords, records: Sequence[StoredRecord]) -> bool:
         tombstones, self.tombstones = self.tombstones, set()
         hit = await save(self, records)
         self.tombstones = tombstones
         return hit
 
-    return patch.object(MemoryStore, "save_records", heedless)
+    return patch.object(MemoryRecords, "save", heedless)
 
 
 def decide_about_the_erased() -> Any:
     """A worker never asks for tombstones, and tries to insert for ever."""
 
-    async def ignorant(_: FaultyStore, keys: Iterable[str]) -> set[str]:
+    async def ignorant(_: FaultyRecords, keys: Iterable[str]) -> set[str]:
         await asyncio.sleep(1)
         return set(keys) - set(keys)
 
-    return patch.object(FaultyStore, "erased", ignorant)
+    return patch.object(FaultyRecords, "erased", ignorant)
 
 
 def delete_before_the_tombstone() -> Any:
     """An erasure whose steps are the wrong way round."""
 
     async def hasty(self: SimulatedWorld, learner: str) -> None:
-        self.store.delete_records(learner)
+        self.store.learners.delete_records(learner)
         await asyncio.sleep(self.fate.random() * 2)
-        self.store.erect_tombstone(learner)
+        self.store.learners.erect_tombstone(learner)
 
     return patch.object(SimulatedWorld, "erase", hasty)
 

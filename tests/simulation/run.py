@@ -21,8 +21,8 @@ from contracts.topics import (
     STEP_COMPLETION_CHANGED,
     TOPICS,
 )
-from service.deciding import whole_records
-from service.translate import partition_of
+from service.kafka.partitioner import partition_of
+from service.lanes.deciding import whole_records
 from tests.promise import Expected, Outcome, check
 from tests.simulation.loop import run
 from tests.simulation.workers import Fate, SimulatedWorld
@@ -51,7 +51,7 @@ class Inputs:
     @property
     def expected(self) -> Expected:
         """What must come of it."""
-        erased = frozenset(key for key in self._facts if key.rpartition("/")[0] in self._world.store.tombstones)
+        erased = frozenset(key for key in self._facts if key.rpartition("/")[0] in self._world.store.records.tombstones)
         return Expected(self._facts, self._poison, erased)
 
     def learner(self) -> str:
@@ -174,7 +174,7 @@ async def _until_done(world: SimulatedWorld) -> None:
         for process in (*world.members, *world.zombies):
             process.check()
         await world.release()
-        sweeping = any([await world.store.courses_to_sweep(number) for number in range(world.broker.partitions)])
+        sweeping = any([await world.store.courses.to_sweep(number) for number in range(world.broker.partitions)])
         if not sweeping and not world.broker.behind(topics):
             return
         assert loop.time() < deadline, f"not dealt with: {world.broker.offsets}"
@@ -190,8 +190,8 @@ async def _outcome(world: SimulatedWorld) -> Outcome:
         for topic in (STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED)
     }
     dead = [record.value for partition in world.broker.committed_records(DEAD_LETTER.name) for record in partition]
-    records = await whole_records(world.store, world.store.records)
-    return Outcome(published, dead, records, world.store.courses)
+    records = await whole_records(world.store, world.store.records.by_key)
+    return Outcome(published, dead, records, world.store.courses.by_key)
 
 
 def simulate(seed: int) -> str:

@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from service.errors import LaneLost
-from service.kafka_log import KafkaLog
-from service.ports import Outbound
+from service.kafka.log import KafkaLog
+from service.lanes.ports import Outbound
 from tests.simulation.kafka import Broker, FakeConsumer, FakeProducer
 from tests.stack.servers import Server
 

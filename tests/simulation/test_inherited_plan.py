@@ -6,7 +6,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from contracts.topics import ATTENDANCE_CHANGED, CONSUMED
-from service.lane import IDLE_SECONDS
+from service.lanes.lane import IDLE_SECONDS
 from tests.simulation.loop import run
 from tests.simulation.workers import SimulatedWorld
 
@@ -21,13 +21,13 @@ async def _plan_after(*, revoked: bool) -> dict[str, int]:
     partition = TopicPartition(TOPIC, 0)
     world.broker.append(partition, [(b"t/l/c", b"poison", ())] * 3, None)
     world.broker.offsets = {TopicPartition(topic.name, 0): 0 for topic in CONSUMED} | {partition: 1}
-    await world.store.take_lane(0)
-    await world.store.plan(0, 1, PLAN, dict.fromkeys(PLAN, 0))
+    await world.store.leases.take(0)
+    await world.store.leases.plan(0, 1, PLAN, dict.fromkeys(PLAN, 0))
     await world.join()
     await asyncio.sleep(20 * IDLE_SECONDS)
     if revoked:
         await world.members[0].assign(())
-    left = (await world.store.take_lane(0)).plan
+    left = (await world.store.leases.take(0)).plan
     await world.end()
     return dict(left)
 

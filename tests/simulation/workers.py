@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from aiokafka import TopicPartition
 
@@ -12,11 +11,11 @@ from contracts.topics import CONSUMED
 from rules.values import Instant
 from service.admin.courses import release
 from service.errors import WaitAndRetry
-from service.lanes import Lanes
-from service.packed import unpack
-from service.ports import History, Lease, Offsets, Page, StoredCourse, StoredRecord
+from service.kafka.assignment import Lanes
+from service.lanes.packed import unpack
+from service.lanes.ports import History, Lease, Offsets, Page, StoredCourse, StoredRecord
 from service.settings import Settings
-from tests.service.memory_store import MemoryStore
+from tests.mongo.memory_store import MemoryCourses, MemoryLeases, MemoryStore
 from tests.simulation.kafka import Broker, FakeConsumer, FakeProducer
 
 NOW = 1_800_000_000.0
@@ -116,103 +115,141 @@ class Process:
             self.lanes.failed.result()
 
 
-class FaultyStore:
-    """A store that may be slow, time out before or after the write took effect, or die with its process."""
+class Faults:
+    """Calls of a store that may be slow, time out before or after they took effect, or die with their process."""
 
-    def __init__(self, store: MemoryStore, pause: Any, meddle: Callable[[StoredRecord], None]) -> None:
-        self._store = store
+    def __init__(self, pause: Callable[[str], Awaitable[bool]]) -> None:
         self._pause = pause
-        self._meddle = meddle
 
-    async def _before(self) -> None:
+    async def before(self) -> None:
+        """The call may fail here."""
         if await self._pause("store"):
             raise WaitAndRetry("the database did not answer; nothing was done")
 
-    async def _after(self) -> None:
+    async def after(self) -> None:
+        """Or here."""
         if await self._pause("store answered"):
             raise WaitAndRetry("the database did not answer; it was done")
 
-    async def check(self) -> None:
-        await self._before()
 
-    async def take_lane(self, lane: int) -> Lease:
-        await self._before()
-        lease = await self._store.take_lane(lane)
-        await self._after()
-        return lease
+class FaultyRecords:
+    """Records behind faults; somebody may meddle with what is being saved."""
 
-    async def plan(self, lane: int, epoch: int, end: Offsets, committed: Offsets) -> None:
-        await self._before()
-        await self._store.plan(lane, epoch, end, committed)
-        await self._after()
+    def __init__(self, store: MemoryStore, faults: Faults, meddle: Callable[[StoredRecord], None]) -> None:
+        self._store = store
+        self._records = store.records
+        self._faults = faults
+        self._meddle = meddle
 
-    async def load_records(self, keys: Iterable[str]) -> dict[str, StoredRecord]:
-        await self._before()
-        return await self._store.load_records(keys)
+    async def load(self, keys: Iterable[str]) -> dict[str, StoredRecord]:
+        await self._faults.before()
+        return await self._records.load(keys)
 
-    async def save_records(self, records: Sequence[StoredRecord]) -> bool:
+    async def save(self, records: Sequence[StoredRecord]) -> bool:
         """Unordered: each record is its own write, and the call may be cut off after any of them."""
         hit = True
         for record in records:
             self._meddle(record)
-        await self._before()
+        await self._faults.before()
         for number, record in enumerate(records):
             self._check_released(record)
             if number % 4 == 3:
-                await self._after()
-            hit &= await self._store.save_records([record])
-        await self._after()
+                await self._faults.after()
+            hit &= await self._records.save([record])
+        await self._faults.after()
         return hit
-
-    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, History]:
-        await self._before()
-        return await self._store.history(asked)
-
-    async def save_history(self, pages: Sequence[Page]) -> None:
-        await self._before()
-        for page in pages:
-            await self._after()
-            await self._store.save_history([page])
-        await self._after()
 
     def _check_released(self, record: StoredRecord) -> None:
         """No record is decided again under a version that nobody has released."""
         *_, newest = unpack(record.decisions)
         if newest.of_definition and newest.decision.number == record.record.decided:
-            course = self._store.courses[course_key_of(record.key)]
+            course = self._store.courses.by_key[course_key_of(record.key)]
             assert newest.decision.definition_version <= course.released, f"{record.key}: decided again while paused"
+
+    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, History]:
+        await self._faults.before()
+        return await self._records.history(asked)
+
+    async def save_history(self, pages: Sequence[Page]) -> None:
+        await self._faults.before()
+        for page in pages:
+            await self._faults.after()
+            await self._records.save_history([page])
+        await self._faults.after()
 
     async def erased(self, keys: Iterable[str]) -> set[str]:
         asked = list(keys)
         if asked:
-            await self._before()
-        return await self._store.erased(asked)
+            await self._faults.before()
+        return await self._records.erased(asked)
 
-    async def load_courses(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
-        await self._before()
-        return await self._store.load_courses(keys)
+    async def behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
+        await self._faults.before()
+        return await self._records.behind(course_key, version, after, limit)
 
-    async def save_course(self, course: StoredCourse) -> bool:
-        await self._before()
-        hit = await self._store.save_course(course)
-        await self._after()
+    async def count_behind(self, course_key: str, version: int) -> int:
+        await self._faults.before()
+        return await self._records.count_behind(course_key, version)
+
+
+class FaultyCourses:
+    """Courses behind faults."""
+
+    def __init__(self, courses: MemoryCourses, faults: Faults) -> None:
+        self._courses = courses
+        self._faults = faults
+
+    async def load(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
+        await self._faults.before()
+        return await self._courses.load(keys)
+
+    async def save(self, course: StoredCourse) -> bool:
+        await self._faults.before()
+        hit = await self._courses.save(course)
+        await self._faults.after()
         return hit
 
     async def newest_versions(self, keys: Iterable[str]) -> dict[str, tuple[int, Instant]]:
-        await self._before()
-        return await self._store.newest_versions(keys)
+        await self._faults.before()
+        return await self._courses.newest_versions(keys)
 
-    async def courses_to_sweep(self, lane: int) -> list[StoredCourse]:
-        await self._before()
-        return await self._store.courses_to_sweep(lane)
+    async def to_sweep(self, lane: int) -> list[StoredCourse]:
+        await self._faults.before()
+        return await self._courses.to_sweep(lane)
 
-    async def records_behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
-        await self._before()
-        return await self._store.records_behind(course_key, version, after, limit)
 
-    async def count_behind(self, course_key: str, version: int) -> int:
-        await self._before()
-        return await self._store.count_behind(course_key, version)
+class FaultyLeases:
+    """Leases behind faults."""
+
+    def __init__(self, leases: MemoryLeases, faults: Faults) -> None:
+        self._leases = leases
+        self._faults = faults
+
+    async def take(self, lane: int) -> Lease:
+        await self._faults.before()
+        lease = await self._leases.take(lane)
+        await self._faults.after()
+        return lease
+
+    async def plan(self, lane: int, epoch: int, end: Offsets, committed: Offsets) -> None:
+        await self._faults.before()
+        await self._leases.plan(lane, epoch, end, committed)
+        await self._faults.after()
+
+
+class FaultyStore:
+    """A store behind faults."""
+
+    def __init__(
+        self, store: MemoryStore, pause: Callable[[str], Awaitable[bool]], meddle: Callable[[StoredRecord], None]
+    ) -> None:
+        self._faults = Faults(pause)
+        self.records = FaultyRecords(store, self._faults, meddle)
+        self.courses = FaultyCourses(store.courses, self._faults)
+        self.leases = FaultyLeases(store.leases, self._faults)
+
+    async def check(self) -> None:
+        await self._faults.before()
 
 
 class SimulatedWorld:
@@ -242,7 +279,7 @@ class SimulatedWorld:
 
     async def release(self) -> None:
         """The administrator lets every paused definition go on."""
-        for key, course in self.store.courses.items():
+        for key, course in self.store.courses.by_key.items():
             if course.is_paused:
                 await release(self.store, key)
 
@@ -305,9 +342,9 @@ class SimulatedWorld:
 
     async def erase(self, learner: str) -> None:
         """What `ratchet learner erase` does: the tombstone, and a while later the records."""
-        self.store.erect_tombstone(learner)
+        self.store.learners.erect_tombstone(learner)
         await asyncio.sleep(self.fate.random() * self.fate.choice((0.02, 2)))
-        self.store.delete_records(learner)
+        self.store.learners.delete_records(learner)
 
     async def end(self) -> None:
         """The erasure has its end, and everybody dies."""

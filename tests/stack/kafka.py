@@ -1,5 +1,6 @@
 """Ways to get a Kafka broker, best first."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -143,10 +144,17 @@ def _java() -> str:
 
 
 def _jars() -> Path:
-    """Kafka's jars, fetched once per machine."""
+    """Kafka's jars, fetched once per machine, by one process at a time: Maven's own cache bears no second one."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ratchet" / f"kafka-{VERSION}"
-    if (cache / "complete").exists():
-        return cache
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with cache.with_name(f"{cache.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (cache / "complete").exists():
+            _fetch(cache)
+    return cache
+
+
+def _fetch(cache: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise NotAvailable("there is no mvn to fetch Apache Kafka with; install Maven, e.g. apt-get install maven")
@@ -166,7 +174,6 @@ def _jars() -> Path:
         problem = next((line for line in fetched.stdout.splitlines() if "ERROR" in line), "no reason given")
         raise NotAvailable(f"Maven cannot fetch Apache Kafka: {problem[:200]}")
     (cache / "complete").touch()
-    return cache
 
 
 def embedded(_: Path) -> Server:

@@ -23,9 +23,9 @@ from rich.table import Table
 from contracts.topics import COURSE_COMPLETION_CHANGED, DEAD_LETTER, STEP_COMPLETION_CHANGED
 from rules.explain import explain
 from rules.values import Record
-from service.simulate import state
-from service.store_mongo import MongoStore, connect
-from service.story import change_text, course_text, step_text, what_text
+from service.admin.simulate import state
+from service.admin.story import change_text, course_text, step_text, what_text
+from service.mongo.store import MongoStore, connect
 from tests.stack import choose
 from tests.stack.servers import Server, stop_all
 from tests.stack.service import Failed, Serving, World
@@ -120,7 +120,7 @@ async def _decided(store: MongoStore, message: Message) -> Record:
     key = key_of(message[1]).decode()
     deadline = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < deadline:
-        stored = (await store.load_records([key])).get(key)
+        stored = (await store.records.load([key])).get(key)
         if stored is not None and message[1]["message_id"] in stored.record.facts:
             return stored.record
         await asyncio.sleep(0.02)

@@ -1,0 +1,10 @@
+"""`ratchet serve`."""
+
+from service.commands.common import reported, run
+
+
+def serve() -> None:
+    """Run the worker until SIGTERM or SIGINT, with /livez, /readyz and /metrics on RATCHET_HTTP_PORT."""
+    with reported():
+        from service.app import serve as work
+    run(work, logged=True)

@@ -1,0 +1,13 @@
+"""Kafka: the one room that imports aiokafka and FastStream.
+
+In come polled records and what the consumer group assigns; out go messages to lanes, and each lane's transactions.
+Read in this order:
+
+    clients, partitioner    how clients are made; where a key belongs
+    topics                  created and checked
+    consumer                the worker's consumer, as FastStream runs it; `header_names` mends what it could not read
+    assignment              the group's assignment as lanes: opened, fed, watched, closed
+    log                     one lane's transactional producer and offsets, the Log of service.lanes.ports
+    sender                  messages of administrators
+    dead_letters, lag       what commands read of Kafka
+"""

@@ -1,0 +1,177 @@
+"""The lanes of one worker: opened and closed as the consumer group assigns them, fed as Kafka hands over, watched.
+
+This is a port to aiokafka's consumer, whoever runs it; `consumer` lets FastStream do that.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any, get_args
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from contracts.topics import CONSUMED
+from service import metrics
+from service.errors import RestartProcess, WaitAndRetry
+from service.kafka.log import KafkaLog
+from service.kafka.partitioner import partition_of
+from service.lanes.bounds import Bounds
+from service.lanes.flood import Flood
+from service.lanes.health import FloodHealth, Health, State
+from service.lanes.lane import Lane, Shared, Turns
+from service.lanes.ports import Received, Store
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 1.0
+PROBE_SECONDS = 5.0
+"""How often broker and database are asked for a sign of life, and how long they may take to answer."""
+
+
+class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed
+    """`consumer` gives the consumer once it is there; `make_producer` a producer with a transactional id, or none."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        partitions: int,
+        consumer: Callable[[], AIOKafkaConsumer],
+        make_producer: Callable[[str | None], AIOKafkaProducer],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.by_number: dict[int, Lane] = {}
+        self._joined = False
+        self._outages: dict[str, str | None] = {"kafka": None, "mongodb": None}
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Fails with what a lane could not deal with: a setting to be mended, or a bug."""
+        self._settings = settings
+        self._store = store
+        self._consumer = consumer
+        self._make_producer = make_producer
+        self._shared = Shared(
+            Bounds(**settings.model_dump(include=set(Bounds._fields))),
+            partial(partition_of, partitions=partitions),
+            settings.topic_prefix,
+            Flood(settings.flood_percent, settings.flood_window_messages),
+            Turns(asyncio.Lock(), asyncio.Lock()),
+            clock,
+        )
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Close the lanes; the batches in hand may finish."""
+        await self.close(sorted({partition.partition for partition in revoked}))
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Open a lane for each partition number."""
+        self._consumer().pause(*assigned)
+        numbers = sorted({partition.partition for partition in assigned})
+        shared = self._shared._replace(bounds=self._shared.bounds.shared_by(len(numbers)))
+        for number in numbers:
+            lane = Lane(number, self._make_log(number), self._store, shared)
+            for task in lane.tasks:
+                task.add_done_callback(self._lane_ended)
+            self.by_number[number] = lane
+        self._joined = True
+        log.info("lanes assigned", extra={"lanes": sorted(self.by_number)})
+
+    def _make_log(self, number: int) -> KafkaLog:
+        topics = [topic.name for topic in CONSUMED]
+        group, prefix = self._settings.group, self._settings.topic_prefix
+        return KafkaLog(self._consumer(), topics, number, group, prefix, self._make_producer)
+
+    def _lane_ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self.failed.done():
+            self.failed.set_exception(error)
+
+    async def close(self, numbers: Sequence[int] | None = None) -> None:
+        """Close these lanes, or all."""
+        chosen = list(self.by_number) if numbers is None else numbers
+        lanes = [self.by_number.pop(number) for number in chosen if number in self.by_number]
+        await asyncio.gather(*(lane.close(self._settings.shutdown_seconds) for lane in lanes))
+
+    async def hand_over(self, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
+        """Sort what was polled to the lanes. What is for no lane of ours is dropped; its owner gets it."""
+        for (topic, partition), group in groupby(records, lambda record: (record.topic, record.partition)):
+            lane = self.by_number.get(partition)
+            position = await self._position(TopicPartition(topic, partition))
+            if lane is None or position is None:
+                continue
+            name = topic.removeprefix(self._settings.topic_prefix)
+            # What was fetched before a seek stands at or behind the position; it comes again.
+            lane.offer(name, [_received(name, record) for record in group if record.offset < position])
+
+    async def _position(self, partition: TopicPartition) -> int | None:
+        try:
+            return int(await self._consumer().position(partition))
+        except IllegalStateError:
+            return None
+
+    async def health(self) -> Health:
+        """How the worker stands."""
+        flood = self._shared.flood
+        return Health(
+            self._joined,
+            self._outages,
+            FloodHealth(flood.is_on, flood.unusable, flood.messages),
+            [await lane.health() for _, lane in sorted(self.by_number.items())],
+        )
+
+    async def keep_watch(self) -> None:
+        """For as long as the worker works. Raises RestartProcess, FixConfiguration."""
+        await asyncio.gather(self._probe(), self._watch())
+
+    async def _probe(self) -> None:
+        """Ask broker and database for a sign of life, again and again: an idle lane would not notice that they left."""
+        while True:
+            await asyncio.sleep(PROBE_SECONDS)
+            self._outages = {"kafka": await self._kafka_outage(), "mongodb": await self._mongodb_outage()}
+
+    async def _kafka_outage(self) -> str | None:
+        consumer = self._consumer()
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await consumer.end_offsets(list(consumer.assignment()))
+        except TimeoutError:
+            return f"Kafka did not answer within {PROBE_SECONDS:.0f} s"
+        except KafkaError as error:
+            return f"Kafka does not answer: {error!r}"
+        return None
+
+    async def _mongodb_outage(self) -> str | None:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._store.check()
+        except TimeoutError:
+            return f"MongoDB did not answer within {PROBE_SECONDS:.0f} s"
+        except WaitAndRetry as error:
+            return str(error)
+        return None
+
+    async def _watch(self) -> None:
+        """Keep the gauges; raise RestartProcess when a lane with lag has stood still: clients can stick."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            lanes = list(self.by_number.values())
+            states = [lane.state for lane in lanes]
+            for state in get_args(State):
+                metrics.LANES.labels(state).set(states.count(state))
+            for lane in lanes:
+                lag_messages = await lane.lag_messages()
+                metrics.LAG_MESSAGES.labels(lane.number).set(lag_messages)
+                still_seconds = time.monotonic() - lane.active_at
+                if (lag_messages or lane.state != "open") and still_seconds > self._settings.stall_seconds:
+                    raise RestartProcess(
+                        f"lane {lane.number} ({lane.state}) has {lag_messages} messages waiting "
+                        f"and did nothing for {still_seconds:.0f} s"
+                    )
+
+
+def _received(topic: str, record: ConsumerRecord[Any, Any]) -> Received:
+    return Received(topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers)

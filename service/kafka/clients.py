@@ -1,0 +1,63 @@
+"""aiokafka's clients as they are made here, and how those of commands begin and end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from service.errors import FixConfiguration
+from service.settings import Settings
+
+CALL_SECONDS = 30.0
+"""No call to Kafka takes longer: after that its outcome counts as unknown."""
+PRODUCER_BATCH_BYTES = 512 * 1024
+"""Half of what a broker takes by default."""
+LARGEST_MESSAGE_BYTES = 16 * 1024 * 1024
+"""A dead letter may be as large as any topic allows."""
+
+
+def make_producer(settings: Settings, transactional_id: str | None = None) -> AIOKafkaProducer:
+    """Idempotent, at least; every producer here has these options."""
+    return AIOKafkaProducer(
+        **settings.kafka_options(),
+        enable_idempotence=True,
+        acks="all",
+        max_batch_size=PRODUCER_BATCH_BYTES,
+        max_request_size=LARGEST_MESSAGE_BYTES,
+        request_timeout_ms=int(CALL_SECONDS * 1000),
+        transactional_id=transactional_id,
+        transaction_timeout_ms=int(CALL_SECONDS * 2000),
+    )
+
+
+def make_reader(settings: Settings, group: str | None = None, **options: Any) -> AIOKafkaConsumer:
+    """A consumer for commands: reads what is committed, and commits nothing by itself."""
+    return AIOKafkaConsumer(
+        **settings.kafka_options(),
+        group_id=group,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        check_crcs=settings.kafka_check_crcs,
+        **options,
+    )
+
+
+@asynccontextmanager
+async def started(settings: Settings, client: Any) -> AsyncIterator[None]:
+    """A client, while the context lasts. Raises FixConfiguration where Kafka does not answer in time."""
+    try:
+        try:
+            async with asyncio.timeout(settings.start_seconds):
+                await client.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise FixConfiguration(
+                f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: no Kafka answers at {settings.kafka_bootstrap_servers} "
+                f"({type(error).__name__})"
+            ) from None
+        yield
+    finally:
+        await (client.stop() if hasattr(client, "stop") else client.close())

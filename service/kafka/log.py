@@ -1,0 +1,212 @@
+"""One lane's view of Kafka: aiokafka's consumer as FastStream runs it, and a transactional producer of its own.
+
+`transactional.id` is `<group>-<lane>`: aiokafka's offset commit in a transaction carries no group generation, so the
+id must follow the partition, not the process; taking it over fences whoever had it.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from itertools import chain
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import IllegalStateError, InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from service.errors import LaneLost, WaitAndRetry
+from service.kafka.clients import CALL_SECONDS
+from service.kafka.partitioner import partition_of
+from service.lanes.failpoint import reach
+from service.lanes.ports import Offsets, Outbound
+
+log = logging.getLogger(__name__)
+
+
+class KafkaLog:
+    """The Log of one lane. Topics are named without the prefix on this side, with it on Kafka's."""
+
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        topics: Iterable[str],
+        lane: int,
+        group: str,
+        prefix: str,
+        make_producer: Callable[[str | None], AIOKafkaProducer],
+    ) -> None:
+        self._consumer = consumer
+        self._partitions = {topic: TopicPartition(prefix + topic, lane) for topic in topics}
+        self._lane = lane
+        self._group = group
+        self._prefix = prefix
+        self._make_producer = make_producer
+        self._producer: AIOKafkaProducer | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def fence(self) -> None:
+        await self.discard()
+        producer = self._make_producer(f"{self._group}-{self._lane}")
+        self._producer = producer
+        try:
+            async with _kafka_answers("initialise the transactional producer"):
+                await producer.start()
+        except WaitAndRetry:
+            await self.discard()
+            raise
+
+    async def committed(self, fallback: Offsets) -> dict[str, int]:
+        async with _kafka_answers("read the committed offsets"):
+            found = await asyncio.gather(*(self._consumer.committed(tp) for tp in self._partitions.values()))
+        offsets = dict(zip(self._partitions, found, strict=True))
+        return {
+            topic: offset if offset is not None else fallback.get(topic) or await self.beginning(topic)
+            for topic, offset in offsets.items()
+        }
+
+    async def beginning(self, topic: str) -> int:
+        partition = self._partitions[topic]
+        async with _kafka_answers("read where a topic begins"):
+            return int((await self._consumer.beginning_offsets([partition]))[partition])
+
+    async def end(self) -> dict[str, int]:
+        async with _kafka_answers("read where the topics end"):
+            ends = await self._consumer.end_offsets(list(self._partitions.values()))
+        return {topic: int(ends[partition]) for topic, partition in self._partitions.items()}
+
+    def open(self, start: Offsets) -> None:
+        try:
+            for topic, offset in start.items():
+                self._consumer.seek(self._partitions[topic], offset)
+            self._consumer.resume(*self._partitions.values())
+        except IllegalStateError:
+            raise LaneLost("the group has given the lane to another worker") from None
+
+    def pause(self) -> None:
+        if self.is_owned():
+            self._consumer.pause(*self._partitions.values())
+
+    def resume(self) -> None:
+        if self.is_owned():
+            self._consumer.resume(*self._partitions.values())
+
+    def is_owned(self) -> bool:
+        return bool(self._consumer.assignment().issuperset(self._partitions.values()))
+
+    async def unread(self) -> int:
+        """From the positions, not the committed offsets: what ends a transaction takes an offset but is no message."""
+        unread = 0
+        for partition in self._partitions.values():
+            if not self.is_owned():
+                return 0
+            highwater = self._consumer.highwater(partition)
+            if highwater is not None:
+                unread += max(0, highwater - await self._consumer.position(partition))
+        return unread
+
+    async def publish(self, messages: Iterable[Outbound], committed: Offsets) -> None:
+        producer = self._producer
+        assert producer is not None, "a lane fences before it publishes"
+        offsets = {self._partitions[topic]: offset for topic, offset in committed.items()}
+        try:
+            async with _kafka_answers("publish a batch"):
+                await producer.begin_transaction()
+                await self._send_all(producer, messages)
+                await producer.send_offsets_to_transaction(offsets, self._group)
+                reach("before_commit")
+                await producer.commit_transaction()
+        except (WaitAndRetry, LaneLost):
+            await self.discard()
+            raise
+
+    async def send(self, topic: str, messages: Iterable[Outbound]) -> dict[int, int]:
+        """Rare enough for a producer of its own each time, which no earlier failure has spoilt."""
+        producer = self._make_producer(None)
+        try:
+            async with _kafka_answers(f"send to {topic}"):
+                await producer.start()
+                return {to.partition: last for to, last in (await self._send_all(producer, messages)).items()}
+        finally:
+            self._stop_later(producer)
+
+    async def has_dealt_with(self, topic: str, sent: Mapping[int, int]) -> bool:
+        partitions = [TopicPartition(self._prefix + topic, number) for number in sent]
+        async with _kafka_answers("read the committed offsets"):
+            committed = await asyncio.gather(*map(self._consumer.committed, partitions))
+        return all((offset or 0) > last for offset, last in zip(committed, sent.values(), strict=True))
+
+    async def discard(self) -> None:
+        """Stopping flushes without a bound, so nothing waits for it: the successor's epoch makes it harmless."""
+        if self._producer is not None:
+            self._stop_later(self._producer)
+            self._producer = None
+
+    def _stop_later(self, producer: AIOKafkaProducer) -> None:
+        stopping = asyncio.create_task(_stop(producer))
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
+
+    async def _send_all(self, producer: AIOKafkaProducer, messages: Iterable[Outbound]) -> dict[TopicPartition, int]:
+        """Everything is acknowledged when this returns, with the last offset in each; a key's messages keep order.
+
+        Batches rather than `send`: a dead letter may have neither key nor value.
+        """
+        partitions: dict[str, int] = {}
+        batches: dict[TopicPartition, BatchBuilder] = {}
+        sent: dict[TopicPartition, list[asyncio.Future[Any]]] = defaultdict(list)
+
+        async def send(to: TopicPartition) -> None:
+            sent[to].append(await producer.send_batch(batches[to], to.topic, partition=to.partition))
+            reach("after_first_send")
+
+        for message in messages:
+            if message.topic not in partitions:
+                partitions[message.topic] = len(await producer.partitions_for(self._prefix + message.topic))
+            number = self._destination(message, partitions[message.topic])
+            to = TopicPartition(self._prefix + message.topic, number)
+            if to not in batches:
+                batches[to] = producer.create_batch()
+            if not _append(batches[to], message):
+                await send(to)
+                batches[to] = producer.create_batch()
+                assert _append(batches[to], message), "the first message always fits"
+        for to in batches:
+            await send(to)
+        await asyncio.gather(*chain.from_iterable(sent.values()))
+        # a batch is told of by its first record
+        return {to: sent[to][-1].result().offset + batch.record_count() - 1 for to, batch in batches.items()}
+
+    def _destination(self, message: Outbound, partitions: int) -> int:
+        if message.partition is not None:
+            return message.partition
+        if message.key is None:
+            return self._lane % partitions
+        return partition_of(message.key, partitions)
+
+
+def _append(batch: BatchBuilder, message: Outbound) -> bool:
+    added = batch.append(key=message.key, value=message.value, timestamp=None, headers=list(message.headers))
+    return added is not None
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    try:
+        await producer.stop()
+    except KafkaError as error:
+        log.info("a discarded producer ended", extra={"error": repr(error)})
+
+
+@asynccontextmanager
+async def _kafka_answers(doing: str) -> AsyncIterator[None]:
+    """Bounds a call and turns Kafka's errors into ours. An unknown outcome is an error like any other."""
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            yield
+    except (ProducerFenced, InvalidProducerEpoch):
+        raise LaneLost("another worker has taken the lane's transactional id over") from None
+    except TimeoutError:
+        raise WaitAndRetry(f"Kafka did not {doing} within {CALL_SECONDS:.0f} s") from None
+    except (KafkaError, OSError) as error:
+        raise WaitAndRetry(f"Kafka could not {doing}: {error!r}") from None

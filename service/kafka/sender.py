@@ -1,0 +1,45 @@
+"""Sends messages as the LMS would: to the topics that the workers read, each batch acknowledged before the next."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from service.errors import WaitAndRetry
+from service.kafka.clients import make_producer, started
+from service.lanes.ports import Outbound
+from service.settings import Settings
+
+SEND_SECONDS = 60.0
+
+
+class Sender:
+    """Made by `open_sender`."""
+
+    def __init__(self, producer: AIOKafkaProducer, prefix: str) -> None:
+        self._producer = producer
+        self._prefix = prefix
+
+    async def send(self, messages: Sequence[Outbound]) -> None:
+        """All of them are acknowledged when this returns; those of a key keep their order. Raises WaitAndRetry."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                sending = [
+                    await self._producer.send(self._prefix + message.topic, message.value, key=message.key)
+                    for message in messages
+                ]
+                await asyncio.gather(*sending)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise WaitAndRetry(
+                f"Kafka did not take the messages ({type(error).__name__}); run the same command again to go on"
+            ) from None
+
+
+@asynccontextmanager
+async def open_sender(settings: Settings) -> AsyncIterator[Sender]:
+    """A sender, while the context lasts. Raises FixConfiguration where Kafka does not answer at first."""
+    producer = make_producer(settings)
+    async with started(settings, producer):
+        yield Sender(producer, settings.topic_prefix)

@@ -1,0 +1,275 @@
+"""What a batch of messages makes of the stored records and courses. Pure: no clock, no I/O.
+
+`sort_out` turns messages into work by record and by course; `decide_record` and `accept_definitions` do it; what cannot
+be used or stands in the wrong partition goes out again through `dead_letter` and `rerouted`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from contracts import headers
+from contracts.fields import course_key_of
+from contracts.topics import DEAD_LETTER, REROUTED
+from rules.decide import MessageIdReused, decide, redecide
+from rules.values import Instant, Timeline
+from rules.window import recall, shorten
+from service.lanes.packed import Packed, pack, unpack
+from service.lanes.ports import (
+    History,
+    Offsets,
+    Outbound,
+    Page,
+    Pending,
+    Received,
+    StoredCourse,
+    StoredDefinition,
+    StoredRecord,
+)
+from service.lanes.translate import HeardDefinition, HeardFact, HeardRequest, Item, Misrouted, Unusable
+
+COURSE_LIMIT = 8_000_000
+"""Characters of all versions of a course: they are kept in one document, far below MongoDB's 16 MB."""
+
+Letter = tuple[Received, Unusable]
+"""A message for the dead letters."""
+GoingOut = tuple[str, Pending]
+"""A change of the record with this key."""
+
+
+class Work(NamedTuple):
+    """A batch, sorted out, each part in order of arrival."""
+
+    records: Mapping[str, Sequence[tuple[Received, HeardFact | HeardRequest]]]
+    definitions: Mapping[str, Sequence[tuple[Received, HeardDefinition]]]
+    misrouted: Sequence[tuple[Received, Misrouted]]
+    unusable: Sequence[Letter]
+
+    @property
+    def course_keys(self) -> set[str]:
+        """Every course that the batch is about."""
+        return {heard[0][1].course_key for heard in self.records.values()} | set(self.definitions)
+
+
+NOT_ASKED = History()
+KEPT_DEFINITIONS = 16
+"""So many decisions that followed from definitions stay with a record, the newest."""
+
+
+class Decided(NamedTuple):
+    """A record once a batch has been folded into it, and what moves out of it with that write."""
+
+    stored: StoredRecord
+    page: Page | None
+    letters: Sequence[Letter]
+
+
+class Prepared(NamedTuple):
+    """A stored batch, ready to be published."""
+
+    end: Offsets
+    messages: int
+    changes: list[GoingOut]
+    others: list[Outbound]
+
+
+class PreparedPart(NamedTuple):
+    """What some of a batch's records have to say."""
+
+    changes: list[GoingOut]
+    requests: list[Outbound]
+    letters: list[Letter]
+
+
+class Clock(NamedTuple):
+    """The instant of deciding, and from which instant on a `changed_at` is taken for a mistake."""
+
+    now: Instant
+    future: Instant
+
+
+def sort_out(batch: Iterable[tuple[Received, Item]]) -> Work:
+    """Group a translated batch by what it is about."""
+    records: dict[str, list[tuple[Received, HeardFact | HeardRequest]]] = defaultdict(list)
+    definitions: dict[str, list[tuple[Received, HeardDefinition]]] = defaultdict(list)
+    misrouted: list[tuple[Received, Misrouted]] = []
+    unusable: list[Letter] = []
+    for received, item in batch:
+        match item:
+            case HeardFact() | HeardRequest():
+                records[item.key].append((received, item))
+            case HeardDefinition():
+                definitions[item.key].append((received, item))
+            case Misrouted():
+                misrouted.append((received, item))
+            case Unusable():
+                unusable.append((received, item))
+    return Work(records, definitions, misrouted, unusable)
+
+
+def decide_record(
+    stored: StoredRecord,
+    heard: Iterable[tuple[Received, HeardFact | HeardRequest]],
+    timeline: Timeline,
+    clock: Clock,
+    committed: Offsets,
+    history: History = NOT_ASKED,
+    facts_in_record: int | None = None,
+) -> Decided:
+    """Fold what was heard into a record. The same stored record comes back where nothing has changed.
+
+    Changes are kept with the position of their message; those below the committed offsets are out and are dropped.
+    Facts beyond the newest `facts_in_record` move away. Raises HistoryNeeded when those that have moved away count
+    here, and `history` is not the whole of them.
+    """
+    before = recall(stored.record, history.past) if history.whole else stored.record
+    record, now = before, clock.now
+    added: list[Pending] = []
+    letters: list[Letter] = []
+    for received, item in heard:
+        if isinstance(item, HeardRequest):
+            record, changes = redecide(record, timeline, now)
+        else:
+            fact = item.fact
+            past = history.past.get(fact.message_id)
+            if past is not None:
+                if past.fact != fact:
+                    letters.append((received, _reused(fact.message_id)))
+                continue
+            if fact.changed_at > clock.future and fact.message_id not in record.facts:
+                letters.append((received, _from_the_future(fact.changed_at, clock)))
+                continue  # a fact already known is never from the future: another clock has let it pass
+            try:
+                record, changes = decide(record, fact, timeline, now)
+            except MessageIdReused:
+                letters.append((received, _reused(fact.message_id)))
+                continue
+        cause = received.topic, received.partition, received.offset
+        added += [Pending(*cause, change, item.traceparent) for change in changes]
+    if record is before:
+        return Decided(stored, None, letters)
+    kept = tuple(pending for pending in stored.pending if pending.offset >= committed.get(pending.topic, 0))
+    pending = (*kept, *added)
+    new = pack(Packed(one, one.message_id not in record.facts) for one in record.decisions)
+    decided = StoredRecord(stored.key, stored.rev, replace(record, decisions=()), pending, stored.decisions + new)
+    if facts_in_record is None:
+        return Decided(decided, None, letters)
+    return Decided(*_shortened(decided, stored, history, facts_in_record, timeline), letters)
+
+
+def _shortened(
+    decided: StoredRecord, stored: StoredRecord, history: History, facts_in_record: int, timeline: Timeline
+) -> tuple[StoredRecord, Page | None]:
+    """A record without its old facts and their decisions, and the page that these make."""
+    record, moving = shorten(decided.record, stored.record, history.past, facts_in_record, timeline)
+    if record is decided.record:
+        return decided, None
+    decisions = {(one.of_definition, one.message_id): one for one in unpack(decided.decisions)}
+    back = {(False, id_): history.decisions[id_] for id_ in record.facts if id_ in history.decisions}
+    of_facts = [one for (of_definition, _), one in (back | decisions).items() if not of_definition]
+    of_definitions = [one for one in decisions.values() if one.of_definition]
+    staying = [one for one in of_facts if one.message_id in record.facts]
+    shortened = replace(decided, record=record, decisions=pack([*of_definitions[-KEPT_DEFINITIONS:], *staying]))
+    if not moving:
+        return shortened, None
+    leaving = pack(one for one in of_facts if one.message_id not in record.facts)
+    return shortened, Page(decided.key, decided.rev, moving, leaving)
+
+
+def _from_the_future(changed_at: Instant, clock: Clock) -> Unusable:
+    ahead_seconds = (changed_at - clock.now) // 1_000_000
+    return Unusable(
+        "changed_at_in_future",
+        f"changed_at: is {ahead_seconds} seconds ahead of the clock here; mend the sender's clock and send it again",
+    )
+
+
+def _reused(message_id: str) -> Unusable:
+    return Unusable(
+        "message_id_reused",
+        f"message_id: {message_id} is known with other content; send the new content under an id of its own",
+    )
+
+
+def outdated(records: Mapping[str, StoredRecord], courses: Mapping[str, StoredCourse]) -> set[str]:
+    """Courses that another owner knew a newer version of when it wrote one of these records."""
+    known = {key: course.versions[-1].version for key, course in courses.items()}
+    return {
+        course_key_of(key)
+        for key, stored in records.items()
+        if known.get(course_key_of(key), 0) < stored.record.definition_version
+    }
+
+
+def accept_definitions(
+    course: StoredCourse,
+    heard: Iterable[tuple[Received, HeardDefinition]],
+    clock: Clock,
+) -> tuple[StoredCourse, list[Letter]]:
+    """Add versions to a course, the newest last. The same stored course comes back where nothing has changed."""
+    accepted = course
+    letters: list[Letter] = []
+    for received, item in heard:
+        definition = item.definition
+        known = {version.version: version for version in accepted.versions}
+        same = known.get(definition.version)
+        if same is not None and same.content == definition.content and same.changed_at == definition.changed_at:
+            continue
+        newest = max(known, default=0)
+        if definition.version <= newest:
+            letters.append((received, _stale(definition, newest)))
+        elif definition.changed_at > clock.future:
+            letters.append((received, _from_the_future(definition.changed_at, clock)))
+        elif sum(len(version.content) for version in (*accepted.versions, definition)) > COURSE_LIMIT:
+            letters.append((received, _too_large()))
+        else:
+            versions = (*accepted.versions, definition)
+            accepted = replace(accepted, versions=versions, sweeping=True, would_complete=0)
+    return accepted, letters
+
+
+def _too_large() -> Unusable:
+    return Unusable(
+        "invalid_definition",
+        f"steps: with this version the course's definitions take more than {COURSE_LIMIT} characters together",
+    )
+
+
+def _stale(definition: StoredDefinition, newest: int) -> Unusable:
+    return Unusable(
+        "stale_definition",
+        f"version: {definition.version} with this content is not newer than the known version {newest}; "
+        f"send it as version {newest + 1} or higher",
+    )
+
+
+def going_out(records: Iterable[StoredRecord], start: Offsets, end: Offsets) -> list[GoingOut]:
+    """The changes that a batch publishes: those caused by its messages, each record's in order of their sequence."""
+    return [
+        (record.key, pending)
+        for record in records
+        for pending in record.pending
+        if start.get(pending.topic, 0) <= pending.offset < end.get(pending.topic, 0)
+    ]
+
+
+def dead_letter(received: Received, unusable: Unusable, prefix: str) -> Outbound:
+    """Key, value and headers as they were, byte for byte; in further headers where from and what is wrong."""
+    origin = headers.origin(received.headers) if received.topic == REROUTED.name else None
+    if origin is None:
+        topic = prefix + received.topic
+        origin = headers.Origin.of(received.headers, topic, received.partition, received.offset, received.timestamp)
+    letter = headers.dead_letter(origin, unusable.reason, unusable.explanation)
+    return Outbound(DEAD_LETTER.name, received.key, received.value, letter)
+
+
+def rerouted(received: Received, misrouted: Misrouted, prefix: str) -> Outbound:
+    """The message as it was, bound for its key's partition. One that was rerouted before keeps its first origin."""
+    if received.topic == REROUTED.name:
+        return Outbound(REROUTED.name, received.key, received.value, received.headers, misrouted.partition)
+    topic = prefix + received.topic
+    origin = headers.Origin.of(received.headers, topic, received.partition, received.offset, received.timestamp)
+    provenance = headers.rerouted(origin)
+    return Outbound(REROUTED.name, received.key, received.value, provenance, misrouted.partition)

@@ -1,0 +1,156 @@
+"""Decides records with what of their history that takes: facts that have moved away are read only where they count.
+
+Before deciding, the ids of new facts are looked up, because a known one must change nothing. Where facts from before a
+record's checkpoint count, its whole history is recalled, for a few records at a time: that bounds the memory.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
+
+from msgspec.structs import replace
+
+from contracts.fields import course_key_of
+from contracts.topics import REEVALUATION_REQUESTED
+from rules.recount import HistoryNeeded
+from rules.values import Instant, Record
+from rules.window import recall
+from service import metrics
+from service.lanes.batch import NOT_ASKED, Clock, Decided, Letter, decide_record, outdated
+from service.lanes.failpoint import expects, reach
+from service.lanes.packed import unpack
+from service.lanes.ports import History, Offsets, Received, Store, StoredCourse, StoredRecord
+from service.lanes.translate import HeardFact, HeardRequest, course_timeline
+
+RECALLED_TOGETHER = 8
+"""Whole histories in memory at a time."""
+Heard = Mapping[str, Sequence[tuple[Received, HeardFact | HeardRequest]]]
+
+
+async def decide_and_store(
+    store: Store,
+    heard: Heard,
+    stored: Mapping[str, StoredRecord],
+    courses: Mapping[str, StoredCourse],
+    now: Callable[[], Clock],
+    committed: Offsets,
+    facts_in_record: int,
+) -> tuple[dict[str, StoredRecord], list[Letter]]:
+    """Every record that was heard of, as stored. A miss means another owner wrote: load and decide again."""
+    records, courses = dict(stored), dict(courses)
+    while True:
+        # Only of records that are not there: an erased learner has none, and none can be stored (save_records).
+        erased = await store.records.erased([key for key in heard if key not in records])
+        courses |= await store.courses.load(outdated(records, courses))
+        due = without_early_requests({key: said for key, said in heard.items() if key not in erased}, courses)
+        with metrics.STAGE_SECONDS.labels("decide").time():
+            decided = await decide_records(store, due, records, courses, now(), committed, facts_in_record)
+        changed = [
+            one
+            for key, one in decided.items()
+            if one.stored is not records.get(key) and one.stored.record.latest is not None
+        ]
+        with metrics.STAGE_SECONDS.labels("store").time():
+            if not changed or await _save(store, changed):
+                metrics.ERASED.inc(sum(len(heard[key]) for key in erased))
+                letters = [letter for one in decided.values() for letter in one.letters]
+                return {key: one.stored for key, one in decided.items()}, letters
+        metrics.STORE_MISSES.inc()
+        records = await store.records.load(heard)
+
+
+async def _save(store: Store, decided: Collection[Decided]) -> bool:
+    """What moves out of the records first, then the records: all at once, unless a test wants a death between."""
+    records = [one.stored for one in decided]
+    pages = [one.page for one in decided if one.page is not None]
+    if pages:
+        await store.records.save_history(pages)
+    if not expects("mid_store"):
+        return await store.records.save(records)
+    half = len(records) // 2
+    first = await store.records.save(records[:half]) if half else True
+    reach("mid_store")
+    return await store.records.save(records[half:]) and first
+
+
+async def decide_again(
+    store: Store, keys: Iterable[str], course: StoredCourse, now: Instant
+) -> list[tuple[StoredRecord, StoredRecord]]:
+    """Each of these records as it is, and as it would be under the course's newest definition. Nothing is stored."""
+    stored = await store.records.load(keys)
+    nothing = Received(REEVALUATION_REQUESTED.name, 0, 0, 0, None, None, ())
+    heard = {key: [(nothing, HeardRequest(key, course.key, None))] for key in stored}
+    decided = await decide_records(store, heard, stored, {course.key: course}, Clock(now, now), {})
+    return [(stored[key], one.stored) for key, one in decided.items()]
+
+
+async def decide_records(
+    store: Store,
+    heard: Heard,
+    records: Mapping[str, StoredRecord],
+    courses: Mapping[str, StoredCourse],
+    clock: Clock,
+    committed: Offsets,
+    facts_in_record: int | None = None,
+) -> dict[str, Decided]:
+    """Every record that was heard of, decided; `records` are those that are stored. Raises WaitAndRetry."""
+    histories = await _known_facts(store, heard, records)
+    decided: dict[str, Decided] = {}
+
+    def decide_one(key: str, history: History) -> None:
+        stored = records.get(key) or StoredRecord(key, 0, Record())
+        timeline = course_timeline(courses.get(course_key_of(key)))
+        decided[key] = decide_record(stored, heard[key], timeline, clock, committed, history, facts_in_record)
+
+    needing = []
+    for key in heard:
+        try:
+            decide_one(key, histories.get(key, NOT_ASKED))
+        except HistoryNeeded:
+            needing.append(key)
+    remaining = iter(needing)
+    while some := list(islice(remaining, RECALLED_TOGETHER)):
+        for key, history in (await store.records.history(dict.fromkeys(some))).items():
+            decide_one(key, history)
+            await asyncio.sleep(0)  # a long history takes long to count; heartbeats must not wait for all of them
+    return decided
+
+
+def without_early_requests(heard: Heard, courses: Mapping[str, StoredCourse]) -> Heard:
+    """What was heard, but for requests to decide a record again while its course's newest version may not be."""
+    unreleased = {key for key, course in courses.items() if not course.is_released}
+    if not unreleased:
+        return heard
+    return {
+        key: [(received, item) for received, item in said if not isinstance(item, HeardRequest)]
+        if course_key_of(key) in unreleased
+        else said
+        for key, said in heard.items()
+    }
+
+
+async def whole_records(store: Store, keys: Iterable[str]) -> dict[str, StoredRecord]:
+    """Those that exist, by key, each with all its facts and decisions, wherever they are kept."""
+    records = await store.records.load(keys)
+    moved = await store.records.history(
+        {key: None for key, one in records.items() if one.record.checkpoint is not None}
+    )
+    return {key: _whole(stored, moved.get(key, NOT_ASKED)) for key, stored in records.items()}
+
+
+def _whole(stored: StoredRecord, history: History) -> StoredRecord:
+    by_number = {one.decision.number: one.decision for one in (*history.decisions.values(), *unpack(stored.decisions))}
+    decisions = tuple(decision for _, decision in sorted(by_number.items()))
+    return replace(stored, record=replace(recall(stored.record, history.past), decisions=decisions))
+
+
+async def _known_facts(store: Store, heard: Heard, records: Mapping[str, StoredRecord]) -> dict[str, History]:
+    """What has moved away of the facts that were heard, for records of which anything has."""
+    asked = {
+        key: [item.fact.message_id for _, item in said if isinstance(item, HeardFact)]
+        for key, said in heard.items()
+        if key in records and records[key].record.checkpoint is not None
+    }
+    if not asked:
+        return {}
+    return await store.records.history(asked)

@@ -1,0 +1,60 @@
+"""A large batch, some of it at a time: so that nothing waits long for the event loop, and the memory is bounded."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from service.lanes.deciding import Heard
+from service.lanes.ports import Received
+from service.lanes.translate import Item, translate
+
+PARTS_AT_WORK = 3
+"""One decides while the others wait for the database."""
+TRANSLATED_TOGETHER = 500
+
+Ready = TypeVar("Ready")
+Done = TypeVar("Done")
+
+
+async def translate_all(
+    messages: Iterable[Received], partition_of: Callable[[bytes], int], prefix: str
+) -> list[tuple[Received, Item]]:
+    """Each message with what it asks for; heartbeats need not wait for all of them."""
+    translated = []
+    remaining = iter(messages)
+    while some := list(islice(remaining, TRANSLATED_TOGETHER)):
+        translated += [(message, translate(message, partition_of, prefix)) for message in some]
+        await asyncio.sleep(0)
+    return translated
+
+
+async def in_parts(
+    heard: Heard,
+    records: int,
+    get_ready: Coroutine[None, None, Ready],
+    prepare: Callable[[Heard, asyncio.Task[Ready]], Coroutine[None, None, Done]],
+) -> tuple[Ready, list[Done]]:
+    """Have so many records at a time prepared; each part waits by itself for what gets ready beside the first.
+
+    The first failure ends all of it.
+    """
+    turns = asyncio.Semaphore(PARTS_AT_WORK)
+
+    async def prepare_part(part: Heard) -> Done:
+        async with turns:
+            return await prepare(part, ready)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            ready = group.create_task(get_ready)
+            parts = [group.create_task(prepare_part(part)) for part in _parts(heard, records)]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return ready.result(), [part.result() for part in parts]
+
+
+def _parts(heard: Heard, records: int) -> Iterator[Heard]:
+    remaining = iter(heard.items())
+    while part := dict(islice(remaining, records)):
+        yield part

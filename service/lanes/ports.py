@@ -1,0 +1,255 @@
+"""What a lane needs of the world: a log (Kafka) and a store (MongoDB), and the values that cross these borders.
+
+Topics are named by the catalogue, without the configured prefix. An offset map has, for every topic of the lane, the
+offset of the next message; `start <= offset < end` are a batch's messages.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from msgspec import Struct
+
+from contracts.headers import Headers
+from rules.values import Change, Instant, Record
+from rules.window import Past
+from service.lanes.packed import Packed
+
+Offsets = Mapping[str, int]
+
+
+class Received(Struct, frozen=True, gc=False):
+    """A Kafka record as it came."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    """Milliseconds since 1970, as the broker has it."""
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.key or b"") + len(self.value or b"")
+
+
+class Outbound(Struct, frozen=True, gc=False):
+    """A Kafka record to be sent. `partition` None: where the key belongs."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    partition: int | None = None
+
+
+class Pending(Struct, frozen=True, gc=False, array_like=True):
+    """A change with the position of the message that caused it, kept until that position is committed."""
+
+    topic: str
+    partition: int
+    offset: int
+    change: Change
+    traceparent: bytes | None
+
+
+class StoredRecord(Struct, frozen=True, gc=False):
+    """A record with its revision (0: not stored yet), its decisions, and what of it may still have to go out."""
+
+    key: str
+    rev: int
+    record: Record
+    pending: tuple[Pending, ...] = ()
+    decisions: bytes = b""
+    """Packed (service.lanes.packed): those of the facts that the record has, and of definitions."""
+
+
+class History(NamedTuple):
+    """What has moved out of a record, by message id: all of it (`whole`), or what was asked for."""
+
+    past: Mapping[str, Past] = {}
+    decisions: Mapping[str, Packed] = {}
+    whole: bool = False
+
+
+class Page(Struct, frozen=True, gc=False):
+    """Facts that move together out of the record with this key, as they stand in its stored revision."""
+
+    key: str
+    rev: int
+    past: tuple[Past, ...]
+    decisions: bytes
+
+
+class StoredDefinition(Struct, frozen=True, gc=False, array_like=True):
+    """One version of a course as it was sent; `content` is its JSON without message_id and changed_at."""
+
+    version: int
+    message_id: str
+    changed_at: Instant
+    content: str
+
+
+class StoredCourse(Struct, frozen=True, gc=False):
+    """A course's versions, oldest first, and how far the records in progress are decided again under the newest.
+
+    `sweeping`: some may still carry an older version. They are decided again only under a version that is released,
+    because it completes no more learners than its cap, or because an administrator says so.
+    """
+
+    key: str
+    rev: int
+    lane: int
+    versions: tuple[StoredDefinition, ...] = ()
+    sweeping: bool = False
+    released: int = 0
+    """The newest version under which records may be decided again."""
+    would_complete: int = 0
+    """Not 0: the newest version is paused, because it would complete at least so many learners."""
+
+    @property
+    def newest(self) -> StoredDefinition:
+        """The newest version; a stored course has one."""
+        return self.versions[-1]
+
+    @property
+    def is_released(self) -> bool:
+        return bool(self.versions) and self.released >= self.newest.version
+
+    @property
+    def is_paused(self) -> bool:
+        return self.would_complete > 0
+
+
+class Lease(Struct, frozen=True, gc=False):
+    """A lane taken over: its epoch, the newest plan, and the offsets known as committed when that was written."""
+
+    epoch: int
+    plan: Offsets
+    committed: Offsets
+
+
+class Records(Protocol):
+    """Learners' records, and what of them has moved to their history."""
+
+    async def load(self, keys: Iterable[str]) -> dict[str, StoredRecord]:
+        """Those that exist, by key."""
+
+    async def save(self, records: Sequence[StoredRecord]) -> bool:
+        """Compare-and-set each on its revision, then raise it. New ones are stored only of learners not erased.
+
+        False: at least one missed. The others are stored, but for new ones, of which perhaps none is.
+        """
+
+    async def erased(self, keys: Iterable[str]) -> set[str]:
+        """Those whose learner was erased: no record with this key will ever be stored again."""
+
+    async def history(self, asked: Mapping[str, Collection[str] | None]) -> dict[str, History]:
+        """What has moved out of each of these records: the facts asked for, or with None all of them.
+
+        Of a fact that has moved away twice, what the newest revision said.
+        """
+
+    async def save_history(self, pages: Sequence[Page]) -> None:
+        """Keep what moves away, before the records that do without it are saved. The same page again is nothing new."""
+
+    async def behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
+        """Keys, in order and greater than `after`, of the course's records in progress under an older version."""
+
+    async def count_behind(self, course_key: str, version: int) -> int:
+        """How many `behind` gives on all its pages."""
+
+
+class Courses(Protocol):
+    """The versions of courses, and how far records are decided again under the newest."""
+
+    async def load(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
+        """Those that exist, by key."""
+
+    async def save(self, course: StoredCourse) -> bool:
+        """Compare-and-set on the revision, then raise it. False: missed."""
+
+    async def newest_versions(self, keys: Iterable[str]) -> dict[str, tuple[int, Instant]]:
+        """The newest version, and its changed_at, of those whose newest version is released, by key.
+
+        Where it is released later than this is read, the sweep that follows finds every record stored before.
+        """
+
+    async def to_sweep(self, lane: int) -> list[StoredCourse]:
+        """Courses of the lane whose records in progress may still carry an older version, paused ones included."""
+
+
+class Leases(Protocol):
+    """Who has a lane, and how far it plans to go."""
+
+    async def take(self, lane: int) -> Lease:
+        """Raise the lane's epoch, so that earlier owners can plan no more."""
+
+    async def plan(self, lane: int, epoch: int, end: Offsets, committed: Offsets) -> None:
+        """Note how far the next batch reaches. Raises LaneLost when the epoch is not the lane's any more."""
+
+
+class Store(Protocol):
+    """Records, courses and leases. Every method raises WaitAndRetry when the database is away.
+
+    What a method has written is durable (majority, journaled) when it returns; what it reads is majority-committed.
+    """
+
+    @property
+    def records(self) -> Records:
+        """Learners' records."""
+
+    @property
+    def courses(self) -> Courses:
+        """Course definitions."""
+
+    @property
+    def leases(self) -> Leases:
+        """What is kept about lanes."""
+
+    async def check(self) -> None:
+        """Ask for a sign of life."""
+
+
+class Log(Protocol):
+    """One lane's view of Kafka. The asynchronous methods raise WaitAndRetry, `publish` also LaneLost."""
+
+    async def fence(self) -> None:
+        """Start a new transactional producer: an earlier owner can publish no more, its open transaction is ended."""
+
+    async def committed(self, fallback: Offsets) -> dict[str, int]:
+        """The group's committed offsets; where there is none, the fallback's; without that, the topic's beginning."""
+
+    async def end(self) -> dict[str, int]:
+        """By topic, the offset after the last message that can be read."""
+
+    def open(self, start: Offsets) -> None:
+        """Hand over messages from these offsets on."""
+
+    def pause(self) -> None:
+        """Hand over nothing more for now."""
+
+    def resume(self) -> None:
+        """Hand over messages again, going on where it paused."""
+
+    def is_owned(self) -> bool:
+        """Whether the group still gives this lane to this worker."""
+
+    async def beginning(self, topic: str) -> int:
+        """The first offset that the topic still has: what was before it has been deleted and never comes."""
+
+    async def unread(self) -> int:
+        """Messages known to be in the lane's topics that have not been handed over yet."""
+
+    async def publish(self, messages: Iterable[Outbound], committed: Offsets) -> None:
+        """Messages and offsets in one transaction, every send awaited before the commit."""
+
+    async def send(self, topic: str, messages: Iterable[Outbound]) -> dict[int, int]:
+        """At least once, outside any transaction, all to one topic. Gives the last offset in each partition."""
+
+    async def has_dealt_with(self, topic: str, sent: Mapping[int, int]) -> bool:
+        """Whether the group has committed more than what `send` gave."""
+
+    async def discard(self) -> None:
+        """Give the producer up, whatever state it is in."""

@@ -1,0 +1,180 @@
+"""After a new definition: asks, record by record, to decide those in progress again.
+
+Before the first request a new version is judged: how many learners would it complete? More than the cap pauses it,
+until `ratchet courses release` or a newer version; otherwise it is released. A request that comes while the newest
+version is not released decides nothing: the sweep that follows the release finds its record again.
+
+A sweep repeats, each pass once the requests of the last one have been dealt with, until no record in progress carries
+an older version. Records written by batches that were in flight are asked for by those batches themselves, where the
+version is released; where it is released later, they are stored by then and the sweep finds them. Deciding again is
+idempotent, so at least once is enough here; and whoever takes the lane over goes on with what is still behind.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+from uuid import uuid5
+
+from msgspec.structs import replace
+
+from contracts.fields import course_key_of, split_key
+from contracts.inbound import ReevaluationRequested
+from contracts.outbound import NAMESPACE
+from contracts.topics import REEVALUATION_REQUESTED
+from rules.values import Instant
+from service import metrics
+from service.errors import WaitAndRetry
+from service.lanes.bounds import Bounds
+from service.lanes.deciding import decide_again
+from service.lanes.ports import Log, Outbound, Store, StoredCourse, StoredRecord
+
+log = logging.getLogger(__name__)
+
+PAGE: Final = 1000
+JUDGED_TOGETHER: Final = 100
+"""So few records at a time that deciding them keeps the lanes, in the same event loop, waiting some milliseconds."""
+LOOK_SECONDS: Final = 5.0
+"""A release is a write to the database and wakes nobody: look for one so often, and try a failed pass again."""
+PASS_SECONDS: Final = 1.0
+"""Between two looks at what has become of a pass."""
+LOOKS: Final = 600
+"""After so many looks a pass is repeated whatever has become of its requests."""
+
+
+def request(key: str, version: int, changed_at: Instant) -> Outbound:
+    """A request to decide a record again. The same for the same record and version."""
+    tenant_id, learner_id, course_id = split_key(key)
+    message = ReevaluationRequested.model_construct(
+        message_id=str(uuid5(NAMESPACE, f"reevaluation/{key}/{version}")),
+        tenant_id=tenant_id,
+        learner_id=learner_id,
+        course_id=course_id,
+        changed_at=changed_at,
+        definition_version=version,
+    )
+    value = message.model_dump_json().encode()
+    return Outbound(REEVALUATION_REQUESTED.name, key.encode(), value, ())
+
+
+def requests_behind(records: Mapping[str, StoredRecord], newest: Mapping[str, tuple[int, Instant]]) -> list[Outbound]:
+    """For the records in progress that were decided under an older version of their course than the newest."""
+    requests = []
+    for key, stored in records.items():
+        known = newest.get(course_key_of(key))
+        if known is None or stored.record.latest is None or not stored.record.in_progress:
+            continue
+        if stored.record.definition_version < known[0]:
+            requests.append(request(key, *known))
+    return requests
+
+
+class Sweep:
+    """The sweeps of one lane's courses, in the background of the lane."""
+
+    def __init__(self, lane: int, log: Log, store: Store, bounds: Bounds) -> None:
+        self.paused_courses = 0
+        """Of the lane, as last seen: their newest version waits for its release."""
+        self._lane = lane
+        self._log = log
+        self._store = store
+        self._bounds = bounds
+        self._wake = asyncio.Event()
+        self.task = asyncio.create_task(self._run(), name=f"sweep-{lane}")
+
+    def wake(self) -> None:
+        """A course has a new definition, or an earlier owner may have left one unswept."""
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """End at once; what is left is found again by the next owner."""
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        self._note_paused(0)
+
+    async def _run(self) -> None:
+        await self._wake.wait()  # until the lane is open
+        while True:
+            self._wake.clear()
+            try:
+                sent = await self._all_passes()
+                if sent:
+                    await self._until_dealt_with(sent)
+                    continue
+            except WaitAndRetry as error:
+                log.warning("sweep waits", extra={"lane": self._lane, "error": str(error)})
+            await self._until_woken()
+
+    async def _until_woken(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _all_passes(self) -> dict[int, int]:
+        """One pass over each course that needs it and may have it. Gives how far the requests reach, by partition."""
+        sent: dict[int, int] = {}
+        paused = 0
+        for course in await self._store.courses.to_sweep(self._lane):
+            judged = course if course.is_paused or course.is_released else await self._judge(course)
+            paused += judged.is_paused
+            if judged.is_released:
+                sent |= await self._pass(judged)
+        self._note_paused(paused)
+        return sent
+
+    def _note_paused(self, courses: int) -> None:
+        self.paused_courses = courses
+        metrics.PAUSED_REEVALUATIONS.labels(self._lane).set(courses)
+
+    async def _judge(self, course: StoredCourse) -> StoredCourse:
+        """Release the newest version, or pause it. As it was where somebody else wrote: the next look judges anew."""
+        newest = course.newest
+        would_complete = await self._completions(course)
+        if would_complete > self._bounds.max_new_completions:
+            judged = replace(course, would_complete=would_complete)
+        else:
+            judged = replace(course, released=newest.version)
+        if not await self._store.courses.save(judged):
+            return course
+        about = {"lane": self._lane, "course": course.key, "version": newest.version}
+        if judged.is_paused:
+            log.warning("re-evaluation is paused", extra={**about, "would_complete_at_least": would_complete})
+        else:
+            records = await self._store.records.count_behind(course.key, newest.version)
+            log.info("re-evaluation begins", extra={**about, "records": records, "would_complete": would_complete})
+        return replace(judged, rev=course.rev + 1)
+
+    async def _completions(self, course: StoredCourse) -> int:
+        """How many learners the newest version would complete; counting ends with the first one above the cap."""
+        after, count = "", 0
+        while keys := await self._store.records.behind(course.key, course.newest.version, after, JUDGED_TOGETHER):
+            after = keys[-1]
+            again = await decide_again(self._store, keys, course, course.newest.changed_at)
+            count += sum(now.record.standing.course.status != was.record.standing.course.status for was, now in again)
+            if count > self._bounds.max_new_completions:
+                return self._bounds.max_new_completions + 1
+            await asyncio.sleep(0)
+        return count
+
+    async def _pass(self, course: StoredCourse) -> dict[int, int]:
+        """Ask for every record behind, page by page. Where there is none, the course is done."""
+        newest = course.newest
+        after = ""
+        sent: dict[int, int] = {}
+        page = min(PAGE, self._bounds.reevaluations_per_second)
+        while keys := await self._store.records.behind(course.key, newest.version, after, page):
+            after = keys[-1]
+            requests = [request(key, newest.version, newest.changed_at) for key in keys]
+            sent |= await self._log.send(REEVALUATION_REQUESTED.name, requests)
+            await asyncio.sleep(len(keys) / self._bounds.reevaluations_per_second)
+        if not sent and await self._store.courses.save(replace(course, sweeping=False)):
+            log.info("re-evaluation is done", extra={"course": course.key, "version": newest.version})
+        return sent
+
+    async def _until_dealt_with(self, sent: Mapping[int, int]) -> None:
+        for _ in range(LOOKS):
+            await asyncio.sleep(PASS_SECONDS)
+            if await self._log.has_dealt_with(REEVALUATION_REQUESTED.name, sent):
+                return

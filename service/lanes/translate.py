@@ -1,0 +1,302 @@
+"""Bytes → what to do, and decided changes → bytes. Never raises: what cannot be used becomes a dead letter.
+
+The names of the wire meet the names of the rules here, and nowhere else.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from pydantic import ValidationError
+
+from contracts import headers
+from contracts.fields import MAX_NUMBER, course_key, format_timestamp, split_key
+from contracts.inbound import (
+    AboutRecord,
+    AttendanceChanged,
+    CourseDefined,
+    EquivalencyGranted,
+    Reassigned,
+    ReevaluationRequested,
+    StepProgressChanged,
+)
+from contracts.outbound import certificate_id, message_id
+from contracts.topics import (
+    CONSUMED,
+    COURSE_COMPLETION_CHANGED,
+    COURSE_DEFINED,
+    REROUTED,
+    STEP_COMPLETION_CHANGED,
+    Topic,
+)
+from rules.tables import SHIPPED
+from rules.values import (
+    Change,
+    CourseChange,
+    CourseDefinition,
+    Fact,
+    StepChange,
+    StepDefinition,
+    Timeline,
+    Value,
+    timeline,
+)
+from service.lanes.ports import Outbound, Received, StoredCourse, StoredDefinition
+
+BY_NAME: Mapping[str, Topic] = {topic.name: topic for topic in CONSUMED}
+EXPLANATION_LIMIT = 2000
+"""Characters: a message can be wrong in a thousand fields, its explanation need not name them all."""
+DETAIL_LIMIT = 1000
+"""Characters kept of a text that is told but decides nothing."""
+
+
+class Unusable(Struct, frozen=True, gc=False):
+    """A message for the dead letters: reason code, and what is wrong, field by field."""
+
+    reason: str
+    explanation: str
+
+
+class HeardFact(Struct, frozen=True, gc=False):
+    """A fact about the record with this key."""
+
+    key: str
+    course_key: str
+    fact: Fact
+    traceparent: bytes | None
+
+
+class HeardRequest(Struct, frozen=True, gc=False):
+    """A request to decide the record with this key again."""
+
+    key: str
+    course_key: str
+    traceparent: bytes | None
+
+
+class HeardDefinition(Struct, frozen=True, gc=False):
+    """A version of the course with this key."""
+
+    key: str
+    definition: StoredDefinition
+
+
+class Misrouted(Struct, frozen=True, gc=False):
+    """A usable message in another partition than its key's."""
+
+    partition: int
+
+
+Item = HeardFact | HeardRequest | HeardDefinition | Misrouted | Unusable
+
+
+def translate(received: Received, partition_of: Callable[[bytes], int], prefix: str = "") -> Item:
+    """What a message asks for. `partition_of`: where a key belongs; `prefix`: of the topics' names."""
+    topic = BY_NAME[received.topic]
+    if topic is REROUTED:
+        origin = headers.origin(received.headers)
+        name = "" if origin is None else origin.topic.decode("utf-8", "replace")
+        original = BY_NAME.get(name.removeprefix(prefix))
+        if original is None or original is REROUTED:
+            return Unusable("invalid_message", f"header {headers.REROUTED_TOPIC}: must name a topic that is read here")
+        topic = original
+    traceparent = headers.first(received.headers, headers.TRACEPARENT) if received.headers else None
+    item = read(topic, received.value, traceparent)
+    if isinstance(item, Unusable):
+        return item
+    key = item.key.encode()
+    if received.key != key:
+        return _wrong_key(topic, received.key)
+    partition = partition_of(key)
+    return item if partition == received.partition else Misrouted(partition)
+
+
+def read(
+    topic: Topic, value: bytes | None, traceparent: bytes | None
+) -> HeardFact | HeardRequest | HeardDefinition | Unusable:
+    """What a message's value says, whatever its key and partition."""
+    invalid = "invalid_definition" if topic is COURSE_DEFINED else "invalid_message"
+    if value is None:
+        return Unusable(invalid, "value: is null, must be a JSON object")
+    try:
+        message = topic.model.model_validate_json(value)
+    except ValidationError as error:
+        return _unusable(error, invalid)
+    if isinstance(message, CourseDefined):
+        return HeardDefinition(message.key, _definition(message))
+    assert isinstance(message, AboutRecord), "all other topics are about records"
+    course = course_key(message.tenant_id, message.course_id)
+    if isinstance(message, ReevaluationRequested):
+        return HeardRequest(message.key, course, traceparent)
+    return HeardFact(message.key, course, _fact(message), traceparent)
+
+
+def _unusable(error: ValidationError, invalid: str) -> Unusable:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    if problems[0]["type"] == "json_invalid":
+        return Unusable("invalid_json", f"value: {problems[0]['msg']}")
+    spelled = "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in problems
+    )
+    return Unusable(invalid, spelled[:EXPLANATION_LIMIT])
+
+
+def _wrong_key(topic: Topic, key: bytes | None) -> Unusable:
+    invalid = "invalid_definition" if topic is COURSE_DEFINED else "invalid_message"
+    if key is None:
+        return Unusable(invalid, f"key: is null, must be {topic.key}")
+    return Unusable(invalid, f"key: must be {topic.key} of the same message")
+
+
+def _fact(message: AboutRecord) -> Fact:
+    if isinstance(message, AttendanceChanged):
+        return Fact(
+            message.message_id,
+            message.changed_at,
+            "attendance",
+            message.event_id,
+            message.session_id,
+            _attended(message),
+            _details_of_upload(message.source, message.upload_id),
+        )
+    identity = message.message_id, message.changed_at
+    if isinstance(message, StepProgressChanged):
+        value = Value("percent", message.progress_percent)
+        return Fact(*identity, "progress", message.step_id, None, value, _details(("source", message.source)))
+    if isinstance(message, EquivalencyGranted):
+        details = _details(("equivalent_course_id", message.equivalent_course_id), ("granted_by", message.granted_by))
+        return Fact(*identity, "equivalency", details=details)
+    assert isinstance(message, Reassigned), f"no fact comes of {type(message).__name__}"
+    due_at = None if message.due_at is None else str(message.due_at)
+    details = _details(("reassigned_by", message.reassigned_by), ("reason", message.reason), ("due_at", due_at))
+    return Fact(*identity, "reassigned", details=details)
+
+
+def _attended(message: AttendanceChanged) -> Value:
+    if message.attended_minutes is not None:
+        return Value("minutes", min(message.attended_minutes, MAX_NUMBER))
+    if message.attended_percent is not None:
+        return Value("percent", message.attended_percent)
+    return Value("attended", 100 if message.attended else 0)
+
+
+@lru_cache(maxsize=1024)
+def _details_of_upload(source: str, upload_id: str | None) -> tuple[tuple[str, str], ...]:
+    """Many messages share them."""
+    return _details(("source", source), ("upload_id", upload_id))
+
+
+def _details(*given: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value[:DETAIL_LIMIT]) for name, value in given if value)
+
+
+def _definition(message: CourseDefined) -> StoredDefinition:
+    content = message.model_dump_json(exclude={"message_id", "changed_at"}, exclude_none=True)
+    return StoredDefinition(message.version, message.message_id, message.changed_at, content)
+
+
+@lru_cache(maxsize=4096)
+def timeline_of(versions: tuple[StoredDefinition, ...]) -> Timeline:
+    """What the rules need of a course's versions."""
+    return timeline(_course_definition(stored) for stored in versions)
+
+
+def course_timeline(course: StoredCourse | None) -> Timeline:
+    """Empty while the course is not defined."""
+    return () if course is None else timeline_of(course.versions)
+
+
+def _course_definition(stored: StoredDefinition) -> CourseDefinition:
+    definition = json.loads(stored.content)
+    return CourseDefinition(
+        stored.version,
+        stored.message_id,
+        stored.changed_at,
+        {step["step_id"]: _step_definition(step) for step in definition["steps"]},
+        definition["awards_certificate"],
+        definition["certificate_on_equivalency"],
+    )
+
+
+def _step_definition(step: dict[str, object]) -> StepDefinition:
+    listed = step.get("sessions", [])
+    assert isinstance(listed, list), "sessions were validated when they came"
+    sessions = {s["session_id"]: s["scheduled_minutes"] for s in listed if not s["cancelled"]}
+    scheduled = sum(sessions.values()) if listed else step.get("scheduled_minutes", 0)
+    return StepDefinition(
+        str(step["step_id"]),
+        str(step["kind"]),
+        bool(step["required"]),
+        int(str(step["threshold_percent"])),
+        int(str(scheduled)),
+        sessions,
+        frozenset(s["session_id"] for s in listed if s["cancelled"]),
+    )
+
+
+_json = msgspec.json.Encoder().encode
+_BECAUSE = {row.rule_id: row.because for table in SHIPPED for row in table.rows}
+
+
+def outbound(key: str, change: Change, traceparent: bytes | None) -> Outbound:
+    """A change of the record with this key, as it goes out: the models of contracts.outbound, written fast.
+
+    The same bytes however often it is tried.
+    """
+    tenant_id, learner_id, course_id = split_key(key)
+    cause, what = change.cause, change.what
+    said: dict[str, Any] = {
+        "tenant_id": tenant_id,
+        "learner_id": learner_id,
+        "course_id": course_id,
+        "attempt": change.attempt,
+        "sequence": change.sequence,
+        "rule_id": cause.rule_id,
+        "because": _BECAUSE[cause.rule_id],
+        "caused_by": cause.message_id,
+        "changed_at": format_timestamp(cause.changed_at),
+    }
+    said.update(_step_fields(what) if isinstance(what, StepChange) else _course_fields(key, what))
+    topic = topic_of(change)
+    content = _json(said)
+    identity, decided_at = message_id(key, change.sequence, content), format_timestamp(change.decided_at)
+    value = b'{"message_id":"%b","decided_at":"%b",%b' % (identity.encode(), decided_at.encode(), content[1:])
+    return Outbound(topic, key.encode(), value, headers.cloud_event(identity, topic, decided_at, traceparent))
+
+
+def topic_of(change: Change) -> str:
+    """Where a change goes."""
+    topic = STEP_COMPLETION_CHANGED if isinstance(change.what, StepChange) else COURSE_COMPLETION_CHANGED
+    return topic.name
+
+
+def _step_fields(what: StepChange) -> dict[str, Any]:
+    course = what.course
+    return {
+        "step_id": what.step_id,
+        "step_kind": what.step_kind,
+        "percent": what.percent,
+        "previous_percent": what.previous_percent,
+        "complete": what.complete,
+        "previously_complete": what.previously_complete,
+        "course": {"status": course.status, "completed_via": course.completed_via, "evidence": course.evidence},
+    }
+
+
+def _course_fields(key: str, what: CourseChange) -> dict[str, Any]:
+    completed = what.completed_via is not None
+    attempt = what.certificate_attempt
+    return {
+        "status": "completed" if completed else "incomplete",
+        "previous_status": "incomplete" if completed else "completed",
+        "completed_via": what.completed_via,
+        "completed_at": None if what.completed_at is None else format_timestamp(what.completed_at),
+        "certificate": {
+            "action": what.certificate_action,
+            "certificate_id": None if attempt is None else certificate_id(key, attempt),
+        },
+    }

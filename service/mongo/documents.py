@@ -1,0 +1,101 @@
+"""What is stored in MongoDB: each value as a document, and back."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from contracts.fields import course_key_of
+from rules.values import Record
+from rules.window import Past
+from service.lanes.ports import Page, Pending, StoredCourse, StoredDefinition, StoredRecord
+from service.mongo.driver import Document
+
+
+class _Body(Struct, frozen=True, array_like=True):
+    """What of a record only Ratchet reads: packed, it takes a tenth of the time and a third of the space."""
+
+    record: Record
+    pending: tuple[Pending, ...]
+    decisions: bytes
+
+
+class PageBody(Struct, frozen=True, array_like=True):
+    """Likewise of a page of a record's history."""
+
+    past: tuple[Past, ...]
+    decisions: bytes
+
+
+_pack = msgspec.msgpack.Encoder().encode
+unpack_page = msgspec.msgpack.Decoder(PageBody).decode
+_unpack = msgspec.msgpack.Decoder(_Body).decode
+
+
+def record_document(stored: StoredRecord) -> Document:
+    """A record as it is stored, with its next revision: what is queried or looked at, and the whole, packed.
+
+    `open`: in progress, for the sweeps. `ratchet explain --json` shows the whole.
+    """
+    record, course = stored.record, stored.record.standing.course
+    return {
+        "_id": stored.key,
+        "rev": stored.rev + 1,
+        "course_key": course_key_of(stored.key),
+        "open": record.in_progress,
+        "definition_version": record.definition_version,
+        "attempt": record.attempt,
+        "sequence": record.sequence,
+        "status": course.status,
+        "completed_via": course.completed_via,
+        "completed_at": course.completed_at,
+        "evidence": course.evidence,
+        "body": _pack(_Body(record, stored.pending, stored.decisions)),
+    }
+
+
+def stored_record(document: Mapping[str, Any]) -> StoredRecord:
+    """The inverse of `record_document`."""
+    body = _unpack(document["body"])
+    return StoredRecord(document["_id"], document["rev"], body.record, body.pending, body.decisions)
+
+
+def page_document(page: Page) -> Document:
+    """Of two writers of the same revision each has its own pages; those of a later one come later in order."""
+    body = _pack(PageBody(page.past, page.decisions))
+    return {
+        "_id": f"{page.key}/{page.rev:012d}-{sha256(body).hexdigest()[:16]}",
+        "facts": [f"{page.key}/{past.fact.message_id}" for past in page.past],
+        "body": body,
+    }
+
+
+def course_document(course: StoredCourse) -> Document:
+    """A course as it is stored, with its next revision."""
+    return {
+        "_id": course.key,
+        "rev": course.rev + 1,
+        "lane": course.lane,
+        "sweeping": course.sweeping,
+        "released": course.released,
+        "is_released": course.is_released,
+        "would_complete": course.would_complete,
+        "newest": [course.newest.version, course.newest.changed_at],
+        "versions": msgspec.to_builtins(course.versions),
+    }
+
+
+def stored_course(document: Mapping[str, Any]) -> StoredCourse:
+    """The inverse of `course_document`."""
+    versions = msgspec.convert(document["versions"], tuple[StoredDefinition, ...])
+    return StoredCourse(
+        document["_id"],
+        document["rev"],
+        document["lane"],
+        versions,
+        document["sweeping"],
+        document["released"],
+        document["would_complete"],
+    )

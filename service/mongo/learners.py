@@ -1,0 +1,28 @@
+"""All that is kept about one learner: which records, and how it is erased."""
+
+from service.mongo.driver import Database, mongo_answers, within
+from service.mongo.tombstones import Tombstones
+
+
+class Learners:
+    """Every method raises WaitAndRetry when the database is away."""
+
+    def __init__(self, database: Database, tombstones: Tombstones) -> None:
+        self._records = database["records"]
+        self._history = database["record_history"]
+        self._tombstones = tombstones
+
+    async def keys(self, tenant_id: str, learner_id: str) -> list[str]:
+        """Of the learner's records, in order."""
+        async with mongo_answers():
+            found = await self._records.find(within(f"{tenant_id}/{learner_id}/"), {"_id": 1}).sort("_id").to_list(None)
+        return [document["_id"] for document in found]
+
+    async def erase(self, tenant_id: str, learner_id: str) -> int:
+        """Delete all that is kept about a learner, for good (tombstones). Gives how many records there were."""
+        about = within(f"{tenant_id}/{learner_id}/")
+        async with mongo_answers():
+            await self._tombstones.erect(tenant_id, learner_id)
+            # Every collection whose _id begins with a record's key belongs here.
+            await self._history.delete_many(about)
+            return int((await self._records.delete_many(about)).deleted_count)

@@ -1,0 +1,26 @@
+"""What goes out is what the contracts say, whatever was decided."""
+
+import json
+
+from hypothesis import given, settings
+
+from contracts.outbound import CourseCompletionChanged, StepCompletionChanged
+from rules.values import Fact, StepChange, Timeline
+from service.lanes.translate import outbound
+from tests.rules.test_properties import arrive, facts, timelines
+
+
+@settings(max_examples=150)
+@given(facts(), timelines())
+def test_changes_are_written_as_the_models_would(arriving: list[Fact], known: Timeline) -> None:
+    for change in arrive(arriving, known)[1]:
+        out = outbound("acme/l-1/c-1", change, None)
+        assert out.value is not None
+        model = StepCompletionChanged if isinstance(change.what, StepChange) else CourseCompletionChanged
+        message = model.model_validate_json(out.value)
+        assert json.loads(message.model_dump_json()) == json.loads(out.value)
+        assert dict(out.headers)["ce_id"] == message.message_id.encode()
+        assert (
+            out.topic
+            == f"completion.{'step' if isinstance(change.what, StepChange) else 'course'}-completion-changed.v1"
+        )
