@@ -1,4 +1,4 @@
-"""Which way dependencies point, as data; any arrow that is not in it fails, whether imported at the top or in a function."""
+"""Which way dependencies point, as data; an arrow that is not in it fails, at the top of a file or in a function."""
 
 import ast
 from collections.abc import Iterator
