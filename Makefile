@@ -13,7 +13,7 @@ help:
 	@echo 'make faults        every fault on real servers, 100,000 messages each: about 40 minutes; writes tests/faults/RESULTS.md'
 	@echo 'make bench         Ratchet beside what else does the same work: about 30 minutes; writes tests/benchmarks/RESULTS.md'
 	@echo 'make install       .venv with the command ratchet'
-	@echo 'make docs          writes the generated parts: README tables, JSON Schemas, AsyncAPI'
+	@echo 'make docs          writes the generated parts: tables and console blocks of the pages, JSON Schemas, AsyncAPI'
 	@echo 'make clean         removes .venv and caches'
 
 install: .venv/installed
@@ -52,9 +52,10 @@ bench: install
 	$(BIN)/python -m tests.benchmarks.profile > tests/benchmarks/PROFILE.txt
 
 docs: install
-	$(BIN)/python -m rules.render README.md
-	$(BIN)/python -m service.settings_table README.md
+	$(BIN)/python -m rules.render rules/README.md
+	$(BIN)/python -m service.settings_table deploy/README.md
 	$(BIN)/python -m contracts.export
+	WRITE_DOCUMENTS=1 $(BIN)/pytest tests/documents
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,4 +1,4 @@
-"""The decision tables as Markdown, for the docs: `python -m rules.render README.md` writes them between its marks."""
+"""The decision tables as Markdown, for the docs: `python -m rules.render PAGE` writes them between its marks."""
 
 import sys
 from pathlib import Path

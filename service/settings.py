@@ -1,4 +1,4 @@
-"""Settings from the environment, prefix RATCHET_, with documented defaults. README's table is made from this class."""
+"""Settings from the environment, prefix RATCHET_, with documented defaults; deploy/README.md shows them as a table."""
 
 import os
 import ssl
@@ -184,7 +184,7 @@ def load_settings() -> Settings:
         name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known | NOT_SETTINGS
     )
     if unknown:
-        raise FixConfiguration(f"{', '.join(unknown)}: no such setting; the README lists those there are")
+        raise FixConfiguration(f"{', '.join(unknown)}: no such setting; deploy/README.md lists those there are")
     directory = os.environ.get(SECRETS_DIR)
     if directory is not None and not Path(directory).is_dir():
         raise FixConfiguration(f"{SECRETS_DIR}: {directory} is not a directory")

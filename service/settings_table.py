@@ -1,4 +1,4 @@
-"""The settings as a Markdown table, for the docs: `python -m service.settings_table README.md`."""
+"""The settings as a Markdown table, for the docs: `python -m service.settings_table PAGE`."""
 
 import sys
 from pathlib import Path

@@ -8,7 +8,7 @@ from service.errors import FixConfiguration
 from service.settings import Settings, load_settings
 from service.settings_table import replaced
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[1] / "deploy" / "README.md"
 
 
 @pytest.fixture(autouse=True)
@@ -118,5 +118,5 @@ def test_mongodb_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_every_setting_is_described_and_the_readme_shows_them() -> None:
     """Stale? `make docs` writes it again."""
     assert all(field.description for field in Settings.model_fields.values())
-    page = README.read_text("utf-8")
+    page = PAGE.read_text("utf-8")
     assert page == replaced(page)

@@ -63,7 +63,11 @@ def reassign(
         typer.echo(json.dumps({"records": effects.records, "effects": effects.counts, "sent": sent}))
         return
     console().print(effects_table(effects))
-    told = "Nothing was sent." if dry_run else f"{sent:,} learners were reassigned."
+    told = (
+        "Nothing was sent."
+        if dry_run
+        else f"{sent:,} {'reassignment was' if sent == 1 else 'reassignments were'} sent."
+    )
     typer.echo(f"{told} What becomes of each record: {impacts}")
 
 

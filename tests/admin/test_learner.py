@@ -189,7 +189,9 @@ def test_what_is_asked_wrongly_is_said(world: World) -> None:
     ):
         ran = world.run("learner", *command, check=False)
         assert (ran.returncode, says in ran.stderr, "Traceback" in ran.stderr) == (status, True, False), ran.stderr
-    nowhere = world.run("learner", "erase", "acme", "l", "--yes", check=False, RATCHET_MONGODB_URI="nonsense")
+    nowhere = world.run(
+        "learner", "erase", "acme", "l", "--yes", check=False, RATCHET_MONGODB_URI="nonsense", RATCHET_START_SECONDS="2"
+    )
     assert (nowhere.returncode, "RATCHET_MONGODB_URI" in nowhere.stderr) == (2, True)
 
 

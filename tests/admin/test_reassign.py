@@ -52,7 +52,7 @@ async def test_a_look_a_bound_and_the_leap(world: World, wire: Wire, tmp_path: P
     done = reassign(
         world, tmp_path, "--completed-before", "2026-01-05T00:00:00Z", "--max", "2", "--yes", "--reason", "new law"
     )
-    assert done.returncode == 0 and "3 learners were reassigned." in done.stdout, done.stderr
+    assert done.returncode == 0 and "3 reassignments were sent." in done.stdout, done.stderr
     rows = list(csv.DictReader((tmp_path / "c-1.reassign.csv").read_text("utf-8-sig").splitlines()))
     assert {row["effects"] for row in rows} == {"loses the step; loses the course; loses the certificate"}
     await everything_reassigned(wire)

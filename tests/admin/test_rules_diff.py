@@ -161,5 +161,7 @@ def test_what_is_asked_wrongly_is_said(world: World, candidate: Path, tmp_path: 
     ):
         ran = world.run("rules", "diff", *command, check=False)
         assert (ran.returncode, says in ran.stderr, "Traceback" in ran.stderr) == (status, True, False), ran.stderr
-    nowhere = world.run("rules", "diff", str(candidate), check=False, RATCHET_MONGODB_URI="nonsense")
+    nowhere = world.run(
+        "rules", "diff", str(candidate), check=False, RATCHET_MONGODB_URI="nonsense", RATCHET_START_SECONDS="2"
+    )
     assert (nowhere.returncode, "RATCHET_MONGODB_URI" in nowhere.stderr) == (2, True)

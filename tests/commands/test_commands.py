@@ -122,7 +122,7 @@ async def test_unequal_partitions_are_refused(world: World) -> None:
     await admin.create_partitions({f"{world.prefix}lms.reassigned.v1": NewPartitions(5)})
     await admin.close()
     for command in (["serve"], ["topics", "create"]):
-        ran = world.run(*command, check=False)
+        ran = world.run_process(*command, check=False)
         assert ran.returncode == 2
         assert "lms.reassigned.v1 has 5" in ran.stderr
         assert "Traceback" not in ran.stderr
@@ -141,7 +141,7 @@ def test_start_up_errors_name_the_setting_and_end_in_time(world: World) -> None:
         ({"RATCHET_FAILPOINT": "somewhere"}, "RATCHET_FAILPOINT"),
     ]
     for settings, says in wrong:
-        ran = world.run("serve", check=False, **quick, **settings)
+        ran = world.run_process("serve", check=False, **quick, **settings)
         assert (ran.returncode, says in ran.stderr) == (2, True), (settings, ran.returncode, ran.stderr)
         assert "Traceback" not in ran.stderr
 

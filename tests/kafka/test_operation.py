@@ -20,7 +20,7 @@ WINDOW = {"RATCHET_FLOOD_WINDOW_MESSAGES": "50", "RATCHET_FLOOD_PERCENT": "10"}
 
 def test_wrong_credentials_for_mongodb_are_named_at_the_start(world: World) -> None:
     uri = world.database.address.replace("mongodb://", "mongodb://ratchet:hush@")
-    ran = world.run("serve", check=False, RATCHET_MONGODB_URI=uri)
+    ran = world.run_process("serve", check=False, RATCHET_MONGODB_URI=uri)
     assert (ran.returncode, "RATCHET_MONGODB_URI: MongoDB refuses the user" in ran.stderr) == (2, True), ran.stderr
     assert "hush" not in ran.stderr and "Traceback" not in ran.stderr
 
@@ -35,7 +35,7 @@ def test_credentials_for_kafka(world: World) -> None:
         "RATCHET_KAFKA_SASL_MECHANISM": "PLAIN",
         "RATCHET_KAFKA_SASL_USERNAME": "ratchet",
     }
-    ran = world.run("serve", check=False, **settings, RATCHET_KAFKA_SASL_PASSWORD="hush")
+    ran = world.run_process("serve", check=False, **settings, RATCHET_KAFKA_SASL_PASSWORD="hush")
     assert ran.returncode == 2, ran.stderr
     assert "or it refuses RATCHET_KAFKA_SASL_USERNAME and RATCHET_KAFKA_SASL_PASSWORD" in ran.stderr
     assert "SaslAuthenticationFailed" in ran.stderr, "the client's own line says which"

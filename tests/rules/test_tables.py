@@ -12,7 +12,7 @@ from rules.render import replaced
 from rules.tables import SHIPPED, TableError, load
 from tests.rules.test_properties import document
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "rules" / "README.md"
 Document = dict[str, Any]
 
 
@@ -103,5 +103,5 @@ def test_every_rule_id_is_used_once_over_all_tables() -> None:
 
 def test_the_readme_shows_the_tables_of_today() -> None:
     """Stale? `make docs` writes it again."""
-    page = README.read_text("utf-8")
+    page = PAGE.read_text("utf-8")
     assert page == replaced(page)

@@ -10,31 +10,21 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
-import uuid
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from rich.console import Console
-from rich.table import Table
 
 from contracts.topics import COURSE_COMPLETION_CHANGED, DEAD_LETTER, STEP_COMPLETION_CHANGED
-from rules.explain import explain
-from rules.values import Record
-from service.admin.simulate import state
-from service.admin.story import change_text, course_text, step_text, what_text
-from service.mongo.store import MongoStore, connect
 from tests.stack import choose
 from tests.stack.servers import Server, stop_all
 from tests.stack.service import Failed, Serving, World
-from tests.stack.story import COURSE, EVENT, Act, Message, story
-from tests.stack.wire import Wire, key_of
+from tests.stack.tell import tell
 
-ANSWER_SECONDS = 60.0
 OUT = (STEP_COMPLETION_CHANGED.name, COURSE_COMPLETION_CHANGED.name, DEAD_LETTER.name)
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def main() -> int:
@@ -81,7 +71,7 @@ def _run(world: World, once: bool) -> int:
     try:
         serving.wait_until_ready()
         console.print(f"Ratchet: `ratchet serve`, http://127.0.0.1:{serving.port}/readyz and /metrics\n")
-        failed = asyncio.run(_tell(world))
+        failed = asyncio.run(tell(world, console))
         if failed:
             console.print(f"[red]{failed} of the scenarios did not end as they should[/red]")
             return 1
@@ -92,79 +82,6 @@ def _run(world: World, once: bool) -> int:
         return 0
     finally:
         serving.stop()
-
-
-async def _tell(world: World) -> int:
-    """Send each message, wait until it is decided and published, show it. Gives how many acts ended wrong."""
-    definition, acts = story(f"demo-{uuid.uuid4().hex[:6]}")
-    store = connect(world.database.address, world.settings["RATCHET_MONGODB_DATABASE"], world.name, {})
-    failed = 0
-    async with Wire(world) as wire:
-        await wire.send([definition])
-        await wire.settled()
-        for act in acts:
-            console.print(f"[bold]{act.title}[/bold]")
-            record = Record()
-            for message in act.messages:
-                await wire.send([message])
-                record = await _decided(store, message)
-                _show(message, record)
-            await wire.settled()
-            published = await _published(wire, key_of(act.messages[0][1]))
-            failed += not _ended_well(act, record, published)
-    await store.close()
-    return failed
-
-
-async def _decided(store: MongoStore, message: Message) -> Record:
-    key = key_of(message[1]).decode()
-    deadline = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < deadline:
-        stored = (await store.records.load([key])).get(key)
-        if stored is not None and message[1]["message_id"] in stored.record.facts:
-            return stored.record
-        await asyncio.sleep(0.02)
-    raise Failed(f"{message[1]['message_id']} was not decided within {ANSWER_SECONDS:.0f} s")
-
-
-def _show(message: Message, record: Record) -> None:
-    told = next(told for told in explain(record) if told.message_id == message[1]["message_id"])
-    step = record.standing.steps.get(EVENT)
-    certificate = record.standing.certificate
-    table = Table(show_header=False, box=None, padding=(0, 1), pad_edge=False)
-    table.add_column(width=11, style="dim", justify="right")
-    table.add_column()
-    table.add_row("message", f"{message[0]} of {message[1]['learner_id']}: {what_text(told)}")
-    for reason in told.reasons[1:] or told.reasons:
-        table.add_row("rule", f"{reason.rule_id}: [italic]{reason.because}[/italic]")
-    table.add_row("step", "none" if step is None else step_text(step))
-    table.add_row("course", course_text(record.standing.course))
-    table.add_row("certificate", "none" if certificate is None else certificate.status)
-    table.add_row("announced", "; ".join(map(change_text, told.announced)) or "nothing")
-    console.print(table)
-    console.print()
-
-
-async def _published(wire: Wire, key: bytes) -> list[int]:
-    """The sequences that a `read_committed` reader of the output topics sees for this record."""
-    messages = await wire.read(STEP_COMPLETION_CHANGED.short, COURSE_COMPLETION_CHANGED.short)
-    return sorted(message.json["sequence"] for message in messages if message.key == key)
-
-
-def _ended_well(act: Act, record: Record, published: list[int]) -> bool:
-    key = f"demo/{act.learner}/{COURSE}"
-    stands = state(key, record)
-    certificate = stands["certificate"]
-    course: dict[str, Any] = stands["course"]
-    ends = {
-        "steps": stands["steps"],
-        "course": {name: course[name] for name in act.ends["course"]},
-        "certificate": certificate and certificate["status"],
-    }
-    if ends == act.ends and published == list(range(1, record.sequence + 1)):
-        return True
-    console.print(f"[red]expected {act.ends}, got {ends}; published {published} of {record.sequence}[/red]")
-    return False
 
 
 def _say_how_to_go_on(world: World) -> None:

@@ -67,6 +67,7 @@ class Wire:
     def __init__(self, world: World) -> None:
         self.world = world
         self._sent: dict[TopicPartition, int] = {}
+        self._readers: dict[str, AIOKafkaConsumer] = {}
 
     async def __aenter__(self) -> Self:
         self._producer = AIOKafkaProducer(
@@ -76,10 +77,15 @@ class Wire:
             enable_idempotence=True,
         )
         await self._producer.start()
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=self.world.broker.address)
+        await self._admin.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._producer.stop()
+        await self._admin.close()
+        for reader in self._readers.values():
+            await reader.stop()
 
     def full_name(self, short: str) -> str:
         """The topic's name in this world."""
@@ -149,32 +155,44 @@ class Wire:
 
     async def read(self, *shorts: str, isolation: str = "read_committed") -> list[Got]:
         """Everything that is in these topics now, in order within each partition."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.world.broker.address,
-            isolation_level=isolation,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            check_crcs=self.world.broker.real,
-            max_partition_fetch_bytes=4 * 1024 * 1024,
-        )
-        await consumer.start()
-        try:
-            partitions = []
-            for short in shorts:
-                topic = self.full_name(short)
-                count = len(await self._producer.partitions_for(topic))
-                partitions += [TopicPartition(topic, number) for number in range(count)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            got: list[Got] = []
-            while True:
-                behind = [p for p in partitions if await consumer.position(p) < ends[p]]
-                if not behind:
-                    return got
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    got += [self._got(record) for record in records]
-        finally:
-            await consumer.stop()
+        reader = await self._reader(isolation)
+        topics = {self.full_name(short) for short in shorts}
+        partitions = [partition for partition in reader.assignment() if partition.topic in topics]
+        beginnings, ends = await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
+        behind = [partition for partition in partitions if beginnings[partition] < ends[partition]]
+        for partition in behind:
+            reader.seek(partition, beginnings[partition])
+        reader.resume(*behind)
+        got: list[Got] = []
+        while behind:
+            for records in (await reader.getmany(*behind, timeout_ms=200)).values():
+                got += [self._got(record) for record in records]
+            done = [partition for partition in behind if await reader.position(partition) >= ends[partition]]
+            reader.pause(*done)
+            behind = [partition for partition in behind if partition not in done]
+        return got
+
+    async def _reader(self, isolation: str) -> AIOKafkaConsumer:
+        """One for as long as this lasts: making one takes longer than reading."""
+        if isolation not in self._readers:
+            reader = AIOKafkaConsumer(
+                bootstrap_servers=self.world.broker.address,
+                isolation_level=isolation,
+                enable_auto_commit=False,
+                check_crcs=self.world.broker.real,
+                max_partition_fetch_bytes=4 * 1024 * 1024,
+            )
+            await reader.start()
+            self._readers[isolation] = reader
+            names = [self.world.prefix + name for name in NAMES.values()]
+            partitions = [
+                TopicPartition(name, number)
+                for name in names
+                for number in range(len(await self._producer.partitions_for(name)))
+            ]
+            reader.assign(partitions)
+            reader.pause(*partitions)
+        return self._readers[isolation]
 
     def _got(self, record: Any) -> Got:
         short = next(s for s, name in NAMES.items() if self.world.prefix + name == record.topic)
@@ -183,19 +201,14 @@ class Wire:
     async def settled(self, seconds: float = SETTLE_SECONDS, look_every_seconds: float = 0.05) -> None:
         """Until everything sent, and what followed from it inside the service, has been dealt with or is paused."""
         deadline = time.monotonic() + seconds
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.world.broker.address)
-        await admin.start()
-        try:
-            while not await self._all_committed(admin):
-                if time.monotonic() > deadline:
-                    committed = await admin.list_consumer_group_offsets(self.world.name)
-                    raise AssertionError(f"not settled: sent up to {self._sent}, committed {committed}")
-                await asyncio.sleep(look_every_seconds)
-        finally:
-            await admin.close()
+        while not await self._all_committed():
+            if time.monotonic() > deadline:
+                committed = await self._admin.list_consumer_group_offsets(self.world.name)
+                raise AssertionError(f"not settled: sent up to {self._sent}, committed {committed}")
+            await asyncio.sleep(look_every_seconds)
 
-    async def _all_committed(self, admin: AIOKafkaAdminClient) -> bool:
-        if not await self._committed(admin, self._sent):
+    async def _all_committed(self) -> bool:
+        if not await self._committed(self._sent):
             return False
         with MongoClient[dict[str, Any]](self.world.database.address) as client:
             if client[self.world.name]["courses"].find_one({"sweeping": True, "would_complete": 0}):
@@ -204,13 +217,13 @@ class Wire:
         for message in await self.read(REEVALUATION_REQUESTED.short, REROUTED.short):
             partition = TopicPartition(self.full_name(message.topic), message.partition)
             internal[partition] = max(internal.get(partition, -1), message.offset)
-        return await self._committed(admin, internal)
+        return await self._committed(internal)
 
-    async def _committed(self, admin: AIOKafkaAdminClient, wanted: Mapping[TopicPartition, int]) -> bool:
+    async def _committed(self, wanted: Mapping[TopicPartition, int]) -> bool:
         if not self.world.broker.real:
             return self._noted(wanted)
         try:
-            committed = await admin.list_consumer_group_offsets(self.world.name)
+            committed = await self._admin.list_consumer_group_offsets(self.world.name)
         except GroupCoordinatorNotAvailableError:
             return False  # before the first group of all: nothing is committed
         return all(tp in committed and committed[tp].offset > offset for tp, offset in wanted.items())
