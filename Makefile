@@ -4,10 +4,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help install run test lint simulate faults bench docs clean
+.PHONY: help install run check test lint simulate faults bench docs clean
 
 help:
 	@echo 'make run           servers, the service and the scenarios A, B, C, live; Ctrl-C stops (ONCE=1: ends by itself)'
+	@echo 'make check         lint, types, and the tests that need no server: a minute, for the inner loop'
 	@echo 'make test          lint, types, unit and integration tests'
 	@echo 'make simulate      the lanes under random faults, in memory; SEEDS=n (default 10000)'
 	@echo 'make faults        every fault on real servers, 100,000 messages each: about 40 minutes; writes tests/faults/RESULTS.md'
@@ -33,11 +34,14 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Faults and simulation use all cores by themselves, and brokers that die have little to recover.
-ALONE := tests/faults tests/simulation
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+check: lint
+	$(BIN)/pytest -n $(CORES) -m 'not servers' --ignore=tests/faults --ignore=tests/simulation
+
+# One process more than cores: tests wait for servers. Faults are tested alone, because others' tests would suffer them.
 test: lint
-	$(BIN)/pytest -n auto --dist loadfile $(ALONE:%=--ignore=%)
-	$(BIN)/pytest $(ALONE)
+	$(BIN)/pytest -n $$(($(CORES) + 1)) --dist loadfile --ignore=tests/faults
+	$(BIN)/pytest tests/faults
 
 SEEDS ?= 10000
 simulate: install

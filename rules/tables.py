@@ -87,7 +87,7 @@ class Tables(NamedTuple):
         return next((row for table in self for row in table.rows if row.rule_id == rule_id), None)
 
 
-class _UniqueKeys(yaml.SafeLoader):
+class _UniqueKeys(yaml.CSafeLoader):
     """YAML lets the last of two equal keys win; a table with two has a mistake in it."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

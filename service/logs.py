@@ -3,11 +3,11 @@
 import logging
 import sys
 
-import structlog
-
 
 def configure(level: str) -> None:
     """Everything that logs through the standard library comes out as JSON; libraries only from WARNING on."""
+    import structlog
+
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

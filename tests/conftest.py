@@ -27,6 +27,13 @@ def _end(number: int, _: object) -> None:
     os._exit(128 + number)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a broker or a database, whose start takes longer than most tests."""
+    for item in items:
+        if {"broker", "database"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")
+
+
 REAL_KAFKA = "RATCHET_TEST_REAL_KAFKA"
 USED: list[str] = []
 

@@ -9,9 +9,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from openpyxl import load_workbook
-from openpyxl.utils.exceptions import InvalidFileException
-
 from service.errors import FixConfiguration
 
 DELIMITERS = ",;\t|"
@@ -98,6 +95,9 @@ def _delimiter(headings: str) -> str:
 
 def _xlsx_rows(path: Path) -> Iterator[Row]:
     """The first sheet."""
+    from openpyxl import load_workbook  # takes longer to import than a CSV file to read
+    from openpyxl.utils.exceptions import InvalidFileException
+
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(part.file_size for part in archive.infolist()) > XLSX_LIMIT_BYTES:

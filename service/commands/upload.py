@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.commands.common import MEND, NO, JsonOption, console, now, progress_bar, reported, run, table
+from service.commands.common import MEND, NO, JsonOption, console, now, progress_bar, run, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,10 +32,9 @@ def attendance(
     accepted is sent; the same file sent twice changes nothing; after Ctrl-C the same command goes on where it stopped.
     With --dry-run, FILE.impact.csv tells what becomes of each record. Exit status 1 when a row was not accepted.
     """
-    with reported():
-        from service.admin.attendance_file import TEMPLATE
-        from service.admin.uploads import open_file
     if template:
+        from service.admin.attendance_file import TEMPLATE
+
         typer.echo(TEMPLATE, nl=False)
         return
     if file is None:
@@ -44,7 +43,7 @@ def attendance(
     results, impacts = (file.with_name(f"{file.name}.{kind}.csv") for kind in ("result", "impact"))
 
     async def work(settings: "Settings") -> "Report":
-        from service.admin.uploads import preview, upload
+        from service.admin.uploads import open_file, preview, upload
         from service.mongo.store import open_store
 
         opened = open_file(file, tenant)

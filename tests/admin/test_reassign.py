@@ -64,7 +64,7 @@ async def test_a_look_a_bound_and_the_leap(world: World, wire: Wire, tmp_path: P
     ]
     assert "new law" in world.run("explain", "acme", "l-1", "c-1").stdout
     nobody = reassign(world, tmp_path, "--completed-before", "2026-01-05T00:00:00Z")
-    assert "0 learners were reassigned." in nobody.stdout
+    assert "0 reassignments were sent." in nobody.stdout
     assert await asyncio.to_thread(serving.stop) == 0
 
 

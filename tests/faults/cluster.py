@@ -1,4 +1,4 @@
-"""Three brokers, three database servers, and proxies before them: what faults are done to."""
+"""Brokers, database servers, and proxies before them: what faults are done to."""
 
 import json
 import time
@@ -21,7 +21,7 @@ LEADER_SECONDS = 60.0
 
 
 class Cluster(NamedTuple):
-    """Servers that everything is kept on thrice."""
+    """As many brokers as database servers; everything is kept on each of them."""
 
     nodes: list[Node]
     members: list[Member]
@@ -30,14 +30,13 @@ class Cluster(NamedTuple):
     def broker(self) -> Server:
         """The brokers as one."""
         address = ",".join(node.address for node in self.nodes)
-        return Server(address, f"{COUNT} nodes of Apache Kafka {kafka.VERSION}", lambda: None)
+        return Server(address, f"{len(self.nodes)} nodes of Apache Kafka {kafka.VERSION}", lambda: None)
 
     @property
     def database(self) -> Server:
         """The replica set as one."""
-        return Server(
-            mongodb.address_of(self.members), f"a MongoDB replica set of {COUNT}, {mongodb.WHEEL}", lambda: None
-        )
+        how = f"a MongoDB replica set of {len(self.members)}, {mongodb.WHEEL}"
+        return Server(mongodb.address_of(self.members), how, lambda: None)
 
     def stop(self) -> None:
         """End every server, all at once."""
@@ -54,7 +53,7 @@ class Cluster(NamedTuple):
         """Whether every copy of these topics is complete."""
         topics = self.admin().list_topics(timeout=10).topics
         return all(
-            len(partition.isrs) == COUNT
+            len(partition.isrs) == len(self.nodes)
             for name, topic in topics.items()
             if name.startswith(prefix)
             for partition in topic.partitions.values()
@@ -94,10 +93,10 @@ class Proxies(NamedTuple):
     settings: dict[str, str]
 
 
-def start_cluster(folder: Path) -> Cluster:
+def start_cluster(folder: Path, count: int = COUNT) -> Cluster:
     """Raises NotAvailable where there is no Java, or no mongod."""
-    nodes = kafka.start_nodes(folder, COUNT)
-    return Cluster(nodes, mongodb.start_members(folder, COUNT, "--setParameter", "enableTestCommands=1"))
+    nodes = kafka.start_nodes(folder, count)
+    return Cluster(nodes, mongodb.start_members(folder, count, "--setParameter", "enableTestCommands=1"))
 
 
 def start_proxies(cluster: Cluster) -> Proxies:

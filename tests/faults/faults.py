@@ -281,7 +281,7 @@ async def database_restored(s: Situation) -> None:
 
 
 CASES = (
-    Case("none", nothing, in_short=True),
+    Case("none", nothing),
     Case("kill -9 at each failpoint", kill_at_failpoints, in_short=True),
     Case("random kill -9", kill_at_random, in_short=True),
     Case("zombie", zombie, in_short=True),

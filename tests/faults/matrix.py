@@ -20,7 +20,7 @@ from tests.promise import examine, forgive
 from tests.stack.servers import NotAvailable, stop_all
 
 PROFILES = {
-    "short": Profile("short", inputs=10_000, records=500, partitions=6, batch_messages=200, trouble_seconds=12),
+    "short": Profile("short", inputs=3_000, records=150, partitions=6, batch_messages=60, trouble_seconds=8),
     "full": Profile("full", inputs=100_000, records=5_000, partitions=12, batch_messages=1000, trouble_seconds=60),
 }
 FIRST_SHARE = 0.3
