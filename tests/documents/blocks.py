@@ -10,7 +10,7 @@ PROMPT = "$ "
 DIFFERS = (
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)"), "(time)"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "(id)"),
-    (re.compile(r"\d+ seconds ahead"), "(so many) seconds ahead"),
+    (re.compile(r"is \d+ seconds"), "is (so many) seconds"),
     (re.compile(r"127\.0\.0\.1:\d+"), "(address)"),
     (re.compile(r"[─━│┃┌┏┐┓└┗┘┛├┡┤┩┬┳┴╇┼╋\s]+"), " "),
 )
