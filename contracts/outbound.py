@@ -114,6 +114,7 @@ class DeadLetterHeaders(Message):
         "message_id_reused",
         "invalid_definition",
         "stale_definition",
+        "internal_error",
     ] = Field(alias="kafka_dlt-exception-fqcn")
     explanation: str = Field(alias="kafka_dlt-exception-message")
 

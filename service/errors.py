@@ -9,6 +9,19 @@ class WaitAndRetry(Exception):
     """The database or the broker is away or did not answer; nothing is lost. Retried in place."""
 
 
+class Unreadable(WaitAndRetry):
+    """A batch of messages in Kafka cannot be read. Its lane stands still until it can, or somebody skips it."""
+
+    def __init__(self, topic: str, partition: int, start: int, end: int, why: str) -> None:
+        super().__init__(f"{topic} partition {partition}: offsets {start} to {end - 1} cannot be read: {why}")
+        self.topic = topic
+        self.partition = partition
+        self.start = start
+        self.end = end
+        """The first offset behind the batch."""
+        self.why = why
+
+
 class LaneLost(Exception):
     """Another worker has taken the lane over. Close it quietly."""
 

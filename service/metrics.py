@@ -10,6 +10,9 @@ DEAD_LETTERS = Counter("ratchet_dead_letters_total", "Messages that could not be
 DEAD_LETTER_FLOOD = Gauge(
     "ratchet_dead_letter_flood", "1 while more than RATCHET_FLOOD_PERCENT of the latest messages are unusable."
 )
+INTERNAL_ERRORS = Counter(
+    "ratchet_internal_errors_total", "Messages that could not be decided because of a fault of Ratchet's own."
+)
 REROUTED = Counter("ratchet_rerouted_total", "Messages found in another partition than their key's.")
 ERASED = Counter("ratchet_erased_total", "Messages dropped because their learner was erased.")
 STORE_MISSES = Counter("ratchet_store_misses_total", "Compare-and-set writes that missed and were decided again.")

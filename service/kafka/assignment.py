@@ -1,18 +1,14 @@
-"""The lanes of one worker: opened and closed as the consumer group assigns them, fed as Kafka hands over, watched.
-
-This is a port to aiokafka's consumer, whoever runs it; `consumer` lets FastStream do that.
-"""
+"""The lanes of one worker: opened and closed as the consumer group assigns them, and watched."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import groupby
-from typing import Any, get_args
+from typing import get_args
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
 
 from contracts.topics import CONSUMED
 from service import metrics
@@ -22,8 +18,9 @@ from service.kafka.partitioner import partition_of
 from service.lanes.bounds import Bounds
 from service.lanes.flood import Flood
 from service.lanes.health import FloodHealth, Health, State
-from service.lanes.lane import Lane, Shared, Turns
-from service.lanes.ports import Received, Store
+from service.lanes.lane import Lane
+from service.lanes.ports import Store
+from service.lanes.preparing import Shared, Turns
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -96,23 +93,6 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         lanes = [self.by_number.pop(number) for number in chosen if number in self.by_number]
         await asyncio.gather(*(lane.close(self._settings.shutdown_seconds) for lane in lanes))
 
-    async def hand_over(self, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
-        """Sort what was polled to the lanes. What is for no lane of ours is dropped; its owner gets it."""
-        for (topic, partition), group in groupby(records, lambda record: (record.topic, record.partition)):
-            lane = self.by_number.get(partition)
-            position = await self._position(TopicPartition(topic, partition))
-            if lane is None or position is None:
-                continue
-            name = topic.removeprefix(self._settings.topic_prefix)
-            # What was fetched before a seek stands at or behind the position; it comes again.
-            lane.offer(name, [_received(name, record) for record in group if record.offset < position])
-
-    async def _position(self, partition: TopicPartition) -> int | None:
-        try:
-            return int(await self._consumer().position(partition))
-        except IllegalStateError:
-            return None
-
     async def health(self) -> Health:
         """How the worker stands."""
         flood = self._shared.flood
@@ -171,7 +151,3 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
                         f"lane {lane.number} ({lane.state}) has {lag_messages} messages waiting "
                         f"and did nothing for {still_seconds:.0f} s"
                     )
-
-
-def _received(topic: str, record: ConsumerRecord[Any, Any]) -> Received:
-    return Received(topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers)

@@ -1,7 +1,7 @@
-"""Kafka's clients: one FastStream batch subscriber over all inbound topics, and the producers.
+"""The worker's consumer: one FastStream subscriber over all inbound topics, without a handler.
 
-FastStream flattens a poll over all partitions; `Lanes.hand_over` sorts it to the lanes, which bound what waits there by
-pausing their partitions. Nothing is ever acknowledged through FastStream: offsets go with the lanes' transactions.
+FastStream makes the consumer, joins and leaves the group. It does not poll: its loop swallows a failed poll, with what
+other partitions have lost by it. Each lane reads its own partitions (`log`); offsets go with the lanes' transactions.
 """
 
 import asyncio
@@ -9,11 +9,10 @@ import logging
 from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
-from faststream.kafka.message import KafkaMessage
 from faststream.middlewares import AckPolicy
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
@@ -29,14 +28,12 @@ log = logging.getLogger(__name__)
 FASTSTREAM_LOG = logging.getLogger("service.faststream")
 FASTSTREAM_LOG.setLevel(logging.ERROR)  # it would tell of every poll
 
-POLL_MILLISECONDS = 20
-"""An empty poll costs this twice in latency; FastStream sleeps as long again."""
 FETCH_BYTES = 512 * 1024
 """Per partition and fetch, so that one full partition does not keep the others waiting."""
 
 
 class Worker:
-    """Owns the consumer, as FastStream runs it, and the producers; gives what is read to its lanes."""
+    """Owns the consumer, which FastStream makes, and the lanes."""
 
     def __init__(self, settings: Settings, store: Store, partitions: int) -> None:
         header_names.install()
@@ -58,7 +55,6 @@ class Worker:
         session_milliseconds = self._settings.kafka_session_timeout_seconds * 1000
         self._subscriber = broker.subscriber(
             *(self._settings.topic_prefix + topic.name for topic in CONSUMED),
-            batch=True,
             group_id=self._settings.group,
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",
@@ -67,15 +63,10 @@ class Worker:
             session_timeout_ms=session_milliseconds,
             heartbeat_interval_ms=session_milliseconds // 10,
             rebalance_timeout_ms=max(session_milliseconds, 2000 * self._settings.shutdown_seconds),
-            batch_timeout_ms=POLL_MILLISECONDS,
             max_partition_fetch_bytes=FETCH_BYTES,
             check_crcs=self._settings.kafka_check_crcs,
             listener=self.lanes,
-            parser=_parse,
-            decoder=_decode,
-            no_reply=True,
         )
-        self._subscriber(self.lanes.hand_over)
         return broker
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -128,15 +119,6 @@ class Worker:
         consumer = self._subscriber.consumer
         assert consumer is not None, "aiokafka and FastStream call back once it is there"
         return consumer
-
-
-async def _parse(records: tuple[ConsumerRecord[Any, Any], ...]) -> KafkaMessage:
-    """FastStream's own parser fails a whole batch on one header that is not UTF-8; this one looks at nothing."""
-    return KafkaMessage(raw_message=records, body=b"", consumer=None)  # type: ignore[arg-type]  # never acknowledged
-
-
-async def _decode(message: KafkaMessage) -> object:
-    return message.raw_message
 
 
 def _faststream_security(options: dict[str, Any], protocol: str, ssl_context: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, InvalidProducerEpoch, KafkaError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -20,9 +20,13 @@ from service.errors import LaneLost, WaitAndRetry
 from service.kafka.clients import CALL_SECONDS
 from service.kafka.partitioner import partition_of
 from service.lanes.failpoint import reach
-from service.lanes.ports import Offsets, Outbound
+from service.lanes.ports import Handed, Offsets, Outbound, Received
 
 log = logging.getLogger(__name__)
+
+
+READ_MILLISECONDS = 1000
+"""What has come is handed over at once; this is only how often a lane looks up while nothing comes."""
 
 
 class KafkaLog:
@@ -84,13 +88,27 @@ class KafkaLog:
         except IllegalStateError:
             raise LaneLost("the group has given the lane to another worker") from None
 
-    def pause(self) -> None:
+    def close(self) -> None:
         if self.is_owned():
             self._consumer.pause(*self._partitions.values())
 
-    def resume(self) -> None:
-        if self.is_owned():
-            self._consumer.resume(*self._partitions.values())
+    async def read(self) -> Handed:
+        """This lane's partitions alone: what fails to be read takes nothing of other lanes with it."""
+        start = await self._positions()
+        async with _kafka_answers("hand over messages"):
+            polled = await self._consumer.getmany(*self._partitions.values(), timeout_ms=READ_MILLISECONDS)
+        messages = {
+            topic: [_received(topic, record) for record in polled.get(partition, ())]
+            for topic, partition in self._partitions.items()
+        }
+        return Handed(start, await self._positions(), messages)
+
+    async def _positions(self) -> dict[str, int]:
+        try:
+            async with _kafka_answers("say where a topic is read"):
+                return {topic: await self._consumer.position(tp) for topic, tp in self._partitions.items()}
+        except IllegalStateError:
+            raise LaneLost("the group has given the lane to another worker") from None
 
     def is_owned(self) -> bool:
         return bool(self._consumer.assignment().issuperset(self._partitions.values()))
@@ -101,9 +119,9 @@ class KafkaLog:
         for partition in self._partitions.values():
             if not self.is_owned():
                 return 0
-            highwater = self._consumer.highwater(partition)
-            if highwater is not None:
-                unread += max(0, highwater - await self._consumer.position(partition))
+            stable = self._consumer.last_stable_offset(partition)
+            if stable is not None:
+                unread += max(0, stable - await self._consumer.position(partition))
         return unread
 
     async def publish(self, messages: Iterable[Outbound], committed: Offsets) -> None:
@@ -184,6 +202,10 @@ class KafkaLog:
         if message.key is None:
             return self._lane % partitions
         return partition_of(message.key, partitions)
+
+
+def _received(topic: str, record: ConsumerRecord[Any, Any]) -> Received:
+    return Received(topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers)
 
 
 def _append(batch: BatchBuilder, message: Outbound) -> bool:

@@ -8,6 +8,7 @@ and one transaction a batch with changes, dead letters and offsets (`ports.Log`)
     translate               bytes → facts, requests, definitions, dead letters; changes → bytes
     batch                   what a batch makes of records and courses; pure
     deciding, parts         a batch's records loaded, decided, stored, some at a time
+    preparing               messages → stored records, whatever is in them
     lane                    all of that in order, and what happens after a failure: the theory of operation
     sweep, flood            deciding again after a new definition; noticing broken senders
     packed, failpoint       decisions as they are carried along; where tests let a process die

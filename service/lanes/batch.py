@@ -14,7 +14,7 @@ from contracts import headers
 from contracts.fields import course_key_of
 from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
-from rules.values import Instant, Timeline
+from rules.values import Change, Fact, Instant, Record, Timeline
 from rules.window import recall, shorten
 from service.lanes.packed import Packed, pack, unpack
 from service.lanes.ports import (
@@ -35,8 +35,8 @@ COURSE_LIMIT = 8_000_000
 
 Letter = tuple[Received, Unusable]
 """A message for the dead letters."""
-GoingOut = tuple[str, Pending]
-"""A change of the record with this key."""
+GoingOut = Mapping[str, Sequence[Pending]]
+"""By record, what it still has to announce."""
 
 
 class Work(NamedTuple):
@@ -66,21 +66,12 @@ class Decided(NamedTuple):
     letters: Sequence[Letter]
 
 
-class Prepared(NamedTuple):
-    """A stored batch, ready to be published."""
+class Refused(Exception):
+    """A fact goes to the dead letters."""
 
-    end: Offsets
-    messages: int
-    changes: list[GoingOut]
-    others: list[Outbound]
-
-
-class PreparedPart(NamedTuple):
-    """What some of a batch's records have to say."""
-
-    changes: list[GoingOut]
-    requests: list[Outbound]
-    letters: list[Letter]
+    def __init__(self, why: Unusable) -> None:
+        super().__init__(why.reason)
+        self.why = why
 
 
 class Clock(NamedTuple):
@@ -117,46 +108,61 @@ def decide_record(
     committed: Offsets,
     history: History = NOT_ASKED,
     facts_in_record: int | None = None,
+    may_redecide: bool = True,
 ) -> Decided:
     """Fold what was heard into a record. The same stored record comes back where nothing has changed.
 
     Changes are kept with the position of their message; those below the committed offsets are out and are dropped.
-    Facts beyond the newest `facts_in_record` move away. Raises HistoryNeeded when those that have moved away count
+    Facts beyond the newest `facts_in_record` move away. Requests to decide again count unless the course's newest
+    version is not released (`may_redecide`). Raises HistoryNeeded when those that have moved away count
     here, and `history` is not the whole of them.
     """
     before = recall(stored.record, history.past) if history.whole else stored.record
-    record, now = before, clock.now
+    record, asked = before, dict(stored.asked)
     added: list[Pending] = []
     letters: list[Letter] = []
     for received, item in heard:
         if isinstance(item, HeardRequest):
-            record, changes = redecide(record, timeline, now)
-        else:
-            fact = item.fact
-            past = history.past.get(fact.message_id)
-            if past is not None:
-                if past.fact != fact:
-                    letters.append((received, _reused(fact.message_id)))
+            if received.offset <= asked.get(received.topic, -1):
                 continue
-            if fact.changed_at > clock.future and fact.message_id not in record.facts:
-                letters.append((received, _from_the_future(fact.changed_at, clock)))
-                continue  # a fact already known is never from the future: another clock has let it pass
+            asked[received.topic] = received.offset
+            record, changes = redecide(record, timeline, clock.now) if may_redecide else (record, ())
+        else:
             try:
-                record, changes = decide(record, fact, timeline, now)
-            except MessageIdReused:
-                letters.append((received, _reused(fact.message_id)))
+                record, changes = _hear(record, item.fact, timeline, clock, history)
+            except Refused as refusal:
+                letters.append((received, refusal.why))
                 continue
         cause = received.topic, received.partition, received.offset
         added += [Pending(*cause, change, item.traceparent) for change in changes]
-    if record is before:
+    if record is before and asked == stored.asked:
         return Decided(stored, None, letters)
     kept = tuple(pending for pending in stored.pending if pending.offset >= committed.get(pending.topic, 0))
     pending = (*kept, *added)
     new = pack(Packed(one, one.message_id not in record.facts) for one in record.decisions)
-    decided = StoredRecord(stored.key, stored.rev, replace(record, decisions=()), pending, stored.decisions + new)
+    decided = StoredRecord(
+        stored.key, stored.rev, replace(record, decisions=()), pending, stored.decisions + new, asked
+    )
     if facts_in_record is None:
         return Decided(decided, None, letters)
     return Decided(*_shortened(decided, stored, history, facts_in_record, timeline), letters)
+
+
+def _hear(
+    record: Record, fact: Fact, timeline: Timeline, clock: Clock, history: History
+) -> tuple[Record, tuple[Change, ...]]:
+    """Fold one fact into a record. Raises Refused; a fact already known changes nothing."""
+    past = history.past.get(fact.message_id)
+    if past is not None:
+        if past.fact != fact:
+            raise Refused(_reused(fact.message_id))
+        return record, ()
+    if fact.changed_at > clock.future and fact.message_id not in record.facts:
+        raise Refused(_from_the_future(fact.changed_at, clock))  # one known already was let pass by another clock
+    try:
+        return decide(record, fact, timeline, clock.now)
+    except MessageIdReused:
+        raise Refused(_reused(fact.message_id)) from None
 
 
 def _shortened(
@@ -195,7 +201,7 @@ def _reused(message_id: str) -> Unusable:
 
 def outdated(records: Mapping[str, StoredRecord], courses: Mapping[str, StoredCourse]) -> set[str]:
     """Courses that another owner knew a newer version of when it wrote one of these records."""
-    known = {key: course.versions[-1].version for key, course in courses.items()}
+    known = {key: course.newest.version for key, course in courses.items()}
     return {
         course_key_of(key)
         for key, stored in records.items()
@@ -245,14 +251,24 @@ def _stale(definition: StoredDefinition, newest: int) -> Unusable:
     )
 
 
-def going_out(records: Iterable[StoredRecord], start: Offsets, end: Offsets) -> list[GoingOut]:
-    """The changes that a batch publishes: those caused by its messages, each record's in order of their sequence."""
-    return [
-        (record.key, pending)
+def going_out(records: Iterable[StoredRecord], start: Offsets) -> GoingOut:
+    """What a batch publishes: each record's changes that are not out yet, in order of their sequence.
+
+    Those caused before the batch's start went out with the batches before it.
+    """
+    return {
+        record.key: [pending for pending in record.pending if pending.offset >= start.get(pending.topic, 0)]
         for record in records
-        for pending in record.pending
-        if start.get(pending.topic, 0) <= pending.offset < end.get(pending.topic, 0)
-    ]
+    }
+
+
+def reach(changes: GoingOut) -> dict[str, int]:
+    """How far a batch must go so that these changes go out with what caused them: by topic, the offset behind."""
+    reached: dict[str, int] = {}
+    for pendings in changes.values():
+        for pending in pendings:
+            reached[pending.topic] = max(reached.get(pending.topic, 0), pending.offset + 1)
+    return reached
 
 
 def dead_letter(received: Received, unusable: Unusable, prefix: str) -> Outbound:

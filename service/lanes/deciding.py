@@ -24,6 +24,8 @@ from service.lanes.translate import HeardFact, HeardRequest, course_timeline
 
 RECALLED_TOGETHER = 8
 """Whole histories in memory at a time."""
+NEVER_SENT = 2**62
+"""Offset of a request that is behind all that were ever sent."""
 Heard = Mapping[str, Sequence[tuple[Received, HeardFact | HeardRequest]]]
 
 
@@ -42,9 +44,11 @@ async def decide_and_store(
         # Only of records that are not there: an erased learner has none, and none can be stored (save_records).
         erased = await store.records.erased([key for key in heard if key not in records])
         courses |= await store.courses.load(outdated(records, courses))
-        due = without_early_requests({key: said for key, said in heard.items() if key not in erased}, courses)
+        due = {key: said for key, said in heard.items() if key not in erased}
         with metrics.STAGE_SECONDS.labels("decide").time():
-            decided = await decide_records(store, due, records, courses, now(), committed, facts_in_record)
+            decided = await decide_records(
+                store, due, records, courses, now(), committed, facts_in_record, unreleased(courses)
+            )
         changed = [
             one
             for key, one in decided.items()
@@ -78,7 +82,7 @@ async def decide_again(
 ) -> list[tuple[StoredRecord, StoredRecord]]:
     """Each of these records as it is, and as it would be under the course's newest definition. Nothing is stored."""
     stored = await store.records.load(keys)
-    nothing = Received(REEVALUATION_REQUESTED.name, 0, 0, 0, None, None, ())
+    nothing = Received(REEVALUATION_REQUESTED.name, 0, NEVER_SENT, 0, None, None, ())
     heard = {key: [(nothing, HeardRequest(key, course.key, None))] for key in stored}
     decided = await decide_records(store, heard, stored, {course.key: course}, Clock(now, now), {})
     return [(stored[key], one.stored) for key, one in decided.items()]
@@ -87,20 +91,26 @@ async def decide_again(
 async def decide_records(
     store: Store,
     heard: Heard,
-    records: Mapping[str, StoredRecord],
+    records: dict[str, StoredRecord],
     courses: Mapping[str, StoredCourse],
     clock: Clock,
     committed: Offsets,
     facts_in_record: int | None = None,
+    waiting: Collection[str] = (),
 ) -> dict[str, Decided]:
-    """Every record that was heard of, decided; `records` are those that are stored. Raises WaitAndRetry."""
-    histories = await _known_facts(store, heard, records)
+    """Every record that was heard of, decided; `records` are those stored, kept up to date. Raises WaitAndRetry.
+
+    `waiting`: courses under whose newest version no record is decided again.
+    """
+    histories = await _histories(store, records, _new_facts(heard, records))
     decided: dict[str, Decided] = {}
 
     def decide_one(key: str, history: History) -> None:
-        stored = records.get(key) or StoredRecord(key, 0, Record())
-        timeline = course_timeline(courses.get(course_key_of(key)))
-        decided[key] = decide_record(stored, heard[key], timeline, clock, committed, history, facts_in_record)
+        stored, course_key = records.get(key) or StoredRecord(key, 0, Record()), course_key_of(key)
+        timeline, may_redecide = course_timeline(courses.get(course_key)), course_key not in waiting
+        decided[key] = decide_record(
+            stored, heard[key], timeline, clock, committed, history, facts_in_record, may_redecide
+        )
 
     needing = []
     for key in heard:
@@ -110,23 +120,32 @@ async def decide_records(
             needing.append(key)
     remaining = iter(needing)
     while some := list(islice(remaining, RECALLED_TOGETHER)):
-        for key, history in (await store.records.history(dict.fromkeys(some))).items():
+        for key, history in (await _histories(store, records, dict.fromkeys(some))).items():
             decide_one(key, history)
             await asyncio.sleep(0)  # a long history takes long to count; heartbeats must not wait for all of them
     return decided
 
 
-def without_early_requests(heard: Heard, courses: Mapping[str, StoredCourse]) -> Heard:
-    """What was heard, but for requests to decide a record again while its course's newest version may not be."""
-    unreleased = {key for key, course in courses.items() if not course.is_released}
-    if not unreleased:
-        return heard
-    return {
-        key: [(received, item) for received, item in said if not isinstance(item, HeardRequest)]
-        if course_key_of(key) in unreleased
-        else said
-        for key, said in heard.items()
-    }
+async def _histories(
+    store: Store, records: dict[str, StoredRecord], asked: Mapping[str, Collection[str] | None]
+) -> dict[str, History]:
+    """What has moved out of these records. One that was overtaken since it was loaded is loaded again.
+
+    Otherwise a fact might be known from the history of a revision that the record loaded here has not come to, and
+    what that revision has to announce would be passed over.
+    """
+    found: dict[str, History] = {}
+    while asked:
+        found |= await store.records.history(asked)
+        overtaken = {key: asked[key] for key in asked if found[key].rev > records[key].rev}
+        records |= await store.records.load(overtaken)
+        asked = overtaken
+    return found
+
+
+def unreleased(courses: Mapping[str, StoredCourse]) -> set[str]:
+    """Courses under whose newest version no record may be decided again yet."""
+    return {key for key, course in courses.items() if not course.is_released}
 
 
 async def whole_records(store: Store, keys: Iterable[str]) -> dict[str, StoredRecord]:
@@ -144,13 +163,10 @@ def _whole(stored: StoredRecord, history: History) -> StoredRecord:
     return replace(stored, record=replace(recall(stored.record, history.past), decisions=decisions))
 
 
-async def _known_facts(store: Store, heard: Heard, records: Mapping[str, StoredRecord]) -> dict[str, History]:
-    """What has moved away of the facts that were heard, for records of which anything has."""
-    asked = {
+def _new_facts(heard: Heard, records: Mapping[str, StoredRecord]) -> dict[str, list[str]]:
+    """The facts that were heard about records of which any have moved away."""
+    return {
         key: [item.fact.message_id for _, item in said if isinstance(item, HeardFact)]
         for key, said in heard.items()
         if key in records and records[key].record.checkpoint is not None
     }
-    if not asked:
-        return {}
-    return await store.records.history(asked)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-State = Literal["taking over", "open", "waiting", "lost", "closed"]
+State = Literal["taking over", "open", "waiting", "unreadable", "lost", "closed"]
 
 
 class LaneHealth(NamedTuple):
-    """One lane. `failure`: why it waits; `ready`: open, and not waiting for what an earlier owner has planned."""
+    """One lane. `failure`: why it waits; `ready`: open, and not waiting for what an earlier owner went through."""
 
     lane: int
     state: State

@@ -3,97 +3,65 @@
 Theory of operation. Kafka and MongoDB share no transaction, so the input log serves as the redo log. A batch goes
 through these steps, in this order:
 
-    plan     how far the batch reaches is made durable, so that whoever comes after a crash repeats exactly this batch
-    load     the records and courses it is about (beside the plan: nothing is written yet)
+    load     the records and courses it is about
     decide   pure
     store    each record with its state *and* its pending changes, in one document, by compare-and-set
-    publish  the pending changes caused by this batch, dead letters, rerouted messages and the input offsets, in one
+    reach    where a record has a pending change that was caused beyond the batch's end, the batch is extended to just
+             beyond it: an earlier owner went further before it died, and numbered its changes together
+    publish  the pending changes of the records touched, dead letters, rerouted messages and the input offsets, in one
              Kafka transaction
 
 After any failure the lane goes back to the committed offsets and repeats. A record already stored answers "known" and
-its pending changes go out again, this time in a transaction that commits. `take_over` fences earlier owners before it
-reads where to start: their producer by its epoch, their plans by the lane's. The next batch is planned, loaded and
-stored while the last one's transaction commits; transactions stay in order and a failure drops both. A large batch is
-loaded, decided and stored some records at a time (`parts`): in a backlog more messages share a record's write.
+its pending changes go out again, this time in a transaction that commits. So however the batches are cut this time, all
+changes of a record that were numbered together go out together, in order. `take_over` fences earlier owners by their
+producer's epoch before it reads where to start; one that still stores is met by compare-and-set, and what it numbered
+is reached for like everything else.
+
+The next batch is loaded and stored while the last one's transaction commits; transactions stay in order and a failure
+drops both. A large batch is loaded, decided and stored some records at a time (`parts`). What is committed is the end
+of an unbroken chain of hand-overs (`inbox`).
 """
 
 import asyncio
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from itertools import chain
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
-from contracts.fields import course_key_of
 from service import metrics
-from service.errors import FixConfiguration, LaneLost, WaitAndRetry
-from service.lanes.batch import (
-    Clock,
-    Letter,
-    Prepared,
-    PreparedPart,
-    Work,
-    accept_definitions,
-    dead_letter,
-    going_out,
-    rerouted,
-    sort_out,
-)
-from service.lanes.bounds import Bounds
-from service.lanes.deciding import Heard, decide_and_store
-from service.lanes.failpoint import reach
-from service.lanes.flood import Flood
+from service.errors import FixConfiguration, LaneLost, Unreadable, WaitAndRetry
+from service.lanes.failpoint import reach as reach_place
 from service.lanes.health import LaneHealth, State
 from service.lanes.inbox import Batch, Inbox
-from service.lanes.parts import in_parts, translate_all
-from service.lanes.ports import Lease, Log, Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
-from service.lanes.sweep import Sweep, requests_behind
-from service.lanes.translate import outbound, topic_of
+from service.lanes.ports import Log, Offsets, Store
+from service.lanes.preparing import Prepared, Preparer, Shared
+from service.lanes.sweep import Sweep
+from service.lanes.translate import outbound
 
 log = logging.getLogger(__name__)
 
-MICROSECONDS = 1_000_000
 IDLE_SECONDS = 1.0
 """After this long without messages the lane notes where it stands."""
-USURPED_LIMIT = 3
-"""Once may be an owner that died between its two steps of taking over; so often it is not."""
+USURPED_LIMIT = 5
+"""So often a lane may be lost while the group still gives it to this worker: longer than any session."""
 SMALL_BATCH = 1000
 """Messages."""
 RETRY_SECONDS = 0.5
 RETRY_LIMIT_SECONDS = 10.0
-Courses = Mapping[str, StoredCourse]
 
 
-class Turns(NamedTuple):
-    """The lanes of a worker prepare one batch at a time: there is one core to decide on, and more would take memory.
+class Ready(NamedTuple):
+    """A stored batch, ready to be published."""
 
-    But a small batch, which is soon done, does not wait for a large one.
-    """
-
-    small: asyncio.Lock
-    large: asyncio.Lock
-
-
-class Shared(NamedTuple):
-    """What the lanes of a worker have in common. `partition_of`: where a key belongs; `prefix`: of the topics' names.
-
-    `clock` gives seconds since 1970.
-    """
-
-    bounds: Bounds
-    partition_of: Callable[[bytes], int]
-    prefix: str
-    flood: Flood
-    turns: Turns
-    clock: Callable[[], float] = time.time
+    end: Offsets
+    messages: int
+    prepared: Prepared
 
 
 class Lane:
-    """Runs until it is closed or lost. `offer` takes what Kafka hands over; everything else happens in `task`."""
+    """Runs in `task` until it is closed or lost."""
 
     def __init__(self, number: int, log: Log, store: Store, shared: Shared) -> None:
         self.number = number
@@ -104,29 +72,20 @@ class Lane:
         self._log = log
         self._store = store
         self._shared = shared
-        self._bounds = shared.bounds
         self._wake = asyncio.Event()
+        self._room = asyncio.Event()
         self._closing = False
-        self._epoch = 0
         self._usurped = 0
-        self._inbox = Inbox({}, {}, shared.bounds)
+        self._inbox = Inbox({}, shared.bounds)
         self._in_hand = 0
-        self._paused = True
-        self._committed: dict[str, int] = {}
-        self._noted: dict[str, int] = {}
+        self._awaits = False
+        self._committed: Offsets = {}
+        self._noted: Offsets = {}
         self._sweep = Sweep(number, log, store, shared.bounds)
+        self._preparer = Preparer(number, store, shared, self._sweep.wake)
         self.task = asyncio.create_task(self._run(), name=f"lane-{number}")
 
     # -- what the worker calls ----------------------------------------------------------------------------------
-
-    def offer(self, topic: str, messages: Iterable[Received]) -> None:
-        """Take messages as Kafka hands them over. Before the lane is open they are dropped; they come again."""
-        if self.state != "open":
-            return
-        self._inbox.add(topic, messages)
-        self.active_at = time.monotonic()
-        self._throttle()
-        self._wake.set()
 
     @property
     def tasks(self) -> tuple[asyncio.Task[None], ...]:
@@ -143,7 +102,7 @@ class Lane:
 
     async def health(self) -> LaneHealth:
         """How it stands."""
-        ready = self.state == "open" and not self._inbox.awaited
+        ready = self.state == "open" and not self._awaits
         lag_messages = await self.lag_messages()
         return LaneHealth(self.number, self.state, lag_messages, self.failure, ready, self._sweep.paused_courses)
 
@@ -160,6 +119,8 @@ class Lane:
                     await self._take_over()
                     delay_seconds = RETRY_SECONDS
                     await self._work()
+                except Unreadable as error:
+                    self._fail("unreadable", error)
                 except WaitAndRetry as error:
                     self._fail("waiting", error)
                 except LaneLost as error:
@@ -178,26 +139,22 @@ class Lane:
     # -- taking over --------------------------------------------------------------------------------------------
 
     async def _take_over(self) -> None:
-        was_lost = self.state == "lost"
+        if self.state == "lost":
+            self._look_for_strangers()
         self.state = "taking over"
         self._clear()
         await self._log.fence()
-        lease = await self._store.leases.take(self.number)
-        if was_lost:
-            self._look_for_strangers(lease.epoch)
-        self._epoch = lease.epoch
-        self._committed = await self._log.committed(lease.committed)
-        self._noted = dict(lease.committed)
-        self._check_against(await self._log.end(), lease)
-        self._inbox = Inbox(self._committed, lease.plan, self._bounds)
+        self._noted = await self._store.notes.committed(self.number)
+        self._committed = await self._log.committed(self._noted)
+        self._check_against(await self._log.end(), self._noted)
+        self._inbox = Inbox(self._committed, self._shared.bounds)
         self._log.open(self._committed)
-        self.state, self.failure, self._paused = "open", None, False
+        self.state, self.failure = "open", None
         self._sweep.wake()
 
-    def _look_for_strangers(self, epoch: int) -> None:
-        """An owner of ours raises the epoch when it takes the lane's transactional id over. Somebody else does not."""
-        if epoch == self._epoch + 1:
-            self._usurped += 1
+    def _look_for_strangers(self) -> None:
+        """An owner of ours has the lane from the group, which soon tells this one. Somebody else has not."""
+        self._usurped += 1
         if self._usurped == USURPED_LIMIT:
             raise FixConfiguration(
                 f"RATCHET_GROUP: someone else takes the transactional id of lane {self.number} again and again (the "
@@ -205,21 +162,21 @@ class Lane:
                 "give each a group of its own"
             )
 
-    def _check_against(self, end: Offsets, lease: Lease) -> None:
-        """A plan beyond the end of its topic would wait for ever for what was planned."""
-        for topic, known in (*lease.plan.items(), *lease.committed.items()):
-            if known > end.get(topic, known):
+    def _check_against(self, end: Offsets, known: Offsets) -> None:
+        """What is known beyond the end of its topic would be waited for without end."""
+        for topic, offset in known.items():
+            if offset > end.get(topic, offset):
                 raise FixConfiguration(
-                    f"lane {self.number}: the database knows {topic} up to offset {known}, but in Kafka it ends at "
+                    f"lane {self.number}: the database knows {topic} up to offset {offset}, but in Kafka it ends at "
                     f"{end[topic]}: RATCHET_MONGODB_DATABASE or RATCHET_MONGODB_URI belongs to another Kafka, or the "
                     "topic was created again; use the database that belongs to it, or a new one"
                 )
 
     def _clear(self) -> None:
-        self._inbox = Inbox({}, {}, self._bounds)
+        self._inbox = Inbox({}, self._shared.bounds)
         self._in_hand = 0
-        self._paused = True
-        self._log.pause()
+        self._awaits = False
+        self._log.close()
 
     def _fail(self, state: State, error: Exception) -> None:
         self._clear()
@@ -236,21 +193,48 @@ class Lane:
         except TimeoutError:
             pass
 
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """Fill the inbox, as far as there is room. Ends with whatever reading fails with."""
+        while True:
+            while self._inbox.is_full and not self._awaits:
+                self._room.clear()
+                await self._room.wait()
+            handed = await self._log.read()
+            self._inbox.add(handed)
+            if any(handed.messages.values()):
+                self.active_at = time.monotonic()
+            self._wake.set()
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[asyncio.Task[None]]:
+        reading = asyncio.create_task(self._read(), name=f"read-{self.number}")
+        reading.add_done_callback(lambda _: self._wake.set())
+        try:
+            yield reading
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+            if not reading.cancelled():
+                reading.exception()  # was raised where it mattered, or came too late to matter
+
     # -- working ------------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         publishing: asyncio.Task[None] | None = None
         try:
-            while True:
-                prepared = await self._next_prepared(publishing)
-                if publishing is not None:
-                    await publishing
-                    publishing = None
-                if prepared is not None:
-                    publishing = asyncio.create_task(self._publish(prepared))
-                elif self._closing:
-                    await self._note_committed()
-                    return
+            async with self._reading() as reading:
+                while True:
+                    ready = await self._next_ready(reading, publishing)
+                    if publishing is not None:
+                        await publishing
+                        publishing = None
+                    if ready is not None:
+                        publishing = asyncio.create_task(self._publish(ready))
+                    elif self._closing:
+                        await self._note_committed()
+                        return
         except BaseException as error:
             if publishing is not None:
                 if isinstance(error, asyncio.CancelledError):
@@ -260,19 +244,33 @@ class Lane:
                     log.warning("transaction dropped", extra={"lane": self.number})
             raise
 
-    async def _next_prepared(self, publishing: asyncio.Task[None] | None) -> Prepared | None:
-        """The next batch; None when the transaction in hand ended or the lane closes.
+    async def _next_ready(self, reading: asyncio.Task[None], publishing: asyncio.Task[None] | None) -> Ready | None:
+        """The next batch, stored; None when the transaction in hand ended or the lane closes.
 
         It is cut once it is this lane's turn, so that what has come meanwhile goes with it.
         """
-        if not await self._wait_for_messages(publishing):
+        if not await self._wait_for_messages(reading, publishing):
             return None
-        async with self._shared.turns.small if len(self._inbox) <= SMALL_BATCH else self._shared.turns.large:
+        async with self._turn(len(self._inbox)):
             batch = self._inbox.next_batch()
-            self._throttle()
-            return await self._prepare(batch)
+            prepared = await self._prepare(batch, batch.start)
+        messages, end = len(batch.messages), batch.end
+        while further := _beyond(prepared.reach, end):
+            more = await self._wait_for_extension(reading, further)
+            async with self._turn(len(more.messages)):
+                prepared = prepared.and_then(await self._prepare(more, batch.start))
+            messages, end = messages + len(more.messages), more.end
+        return Ready(end, messages, prepared)
 
-    async def _wait_for_messages(self, publishing: asyncio.Task[None] | None) -> bool:
+    def _turn(self, messages: int) -> asyncio.Lock:
+        return self._shared.turns.small if messages <= SMALL_BATCH else self._shared.turns.large
+
+    async def _prepare(self, batch: Batch, start: Offsets) -> Prepared:
+        self._in_hand += len(batch.messages)
+        self._room.set()
+        return await self._preparer.prepare(batch.messages, start, self._committed)
+
+    async def _wait_for_messages(self, reading: asyncio.Task[None], publishing: asyncio.Task[None] | None) -> bool:
         """False: the transaction in hand ended first, or the lane closes."""
         if publishing is not None:
             publishing.add_done_callback(lambda _: self._wake.set())
@@ -280,115 +278,58 @@ class Lane:
             if self._closing or (publishing is not None and publishing.done()):
                 return False
             self._wake.clear()
-            for topic in self._inbox.awaited:
-                self._inbox.skip_to(topic, await self._log.beginning(topic))
-            self._throttle()
-            if self._inbox.has_batch:
+            if len(self._inbox):
                 return True
-            try:
-                async with asyncio.timeout(IDLE_SECONDS):
-                    await self._wake.wait()
-            except TimeoutError:
-                if publishing is None:
-                    await self._note_committed()
+            if reading.done():
+                reading.result()
+            if await self._is_woken() or publishing is not None:
+                continue
+            if self._inbox.has_moved:
+                return True  # ends of transactions and the like, so that lag reads 0 from outside
+            await self._note_committed()
 
-    def _throttle(self) -> None:
-        if self._inbox.is_full and not self._paused:
-            self._log.pause()
-        elif self._paused and not self._inbox.is_full:
-            self._log.resume()
-        self._paused = self._inbox.is_full
+    async def _is_woken(self) -> bool:
+        """False: nothing has happened for a while."""
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
 
-    async def _prepare(self, batch: Batch) -> Prepared:
-        """Plan, load, decide, store: some records at a time, the next ones while the last ones are being stored."""
-        self._in_hand += len(batch.messages)
-        with metrics.STAGE_SECONDS.labels("translate").time():
-            work = sort_out(await translate_all(batch.messages, self._shared.partition_of, self._shared.prefix))
-        (_, letters), parts = await in_parts(
-            work.records,
-            self._bounds.records_together,
-            self._get_ready(batch, work),
-            partial(self._prepare_part, batch),
-        )
-        unusable = [*work.unusable, *letters, *(letter for part in parts for letter in part.letters)]
-        changes = [change for part in parts for change in part.changes]
-        others = [
-            *(dead_letter(received, why, self._shared.prefix) for received, why in unusable),
-            *(rerouted(received, misrouted, self._shared.prefix) for received, misrouted in work.misrouted),
-            *(request for part in parts for request in part.requests),
-        ]
-        metrics.count_batch(
-            Counter(message.topic for message in batch.messages),
-            Counter(topic_of(pending.change) for _, pending in changes) + Counter(other.topic for other in others),
-            Counter(why.reason for _, why in unusable),
-            len(work.misrouted),
-        )
-        self._shared.flood.note(len(batch.messages), len(unusable))
-        return Prepared(batch.end, len(batch.messages), changes, others)
+    async def _wait_for_extension(self, reading: asyncio.Task[None], further: Offsets) -> Batch:
+        """What an earlier owner went through beyond the batch. It is in Kafka, or was deleted and is passed."""
+        self._check_against(await self._log.end(), further)
+        self._awaits = True
+        self._room.set()
+        while not self._inbox.has_come_to(further):
+            self._wake.clear()
+            if reading.done():
+                reading.result()
+            await self._is_woken()
+        self._awaits = False
+        return self._inbox.take_to(further)
 
-    async def _get_ready(self, batch: Batch, work: Work) -> tuple[Courses, list[Letter]]:
-        """Make the plan durable and store what the batch defines: records may follow. Gives the courses it is about."""
-        _, courses = await asyncio.gather(
-            self._store.leases.plan(self.number, self._epoch, batch.end, self._committed),
-            self._store.courses.load(work.course_keys),
-        )
-        self._noted = dict(self._committed)
-        return await self._store_definitions(work, courses)
-
-    async def _prepare_part(
-        self, batch: Batch, heard: Heard, ready: asyncio.Task[tuple[Courses, list[Letter]]]
-    ) -> PreparedPart:
-        with metrics.STAGE_SECONDS.labels("load").time():
-            stored = await self._store.records.load(heard)
-        courses, _ = await ready
-        reach("after_load")
-        records, rejected = await decide_and_store(
-            self._store, heard, stored, courses, self._now, self._committed, self._bounds.facts_in_record
-        )
-        reach("after_store")
-        late = await self._decided_under_old_definitions(records)
-        return PreparedPart(going_out(records.values(), batch.start, batch.end), late, rejected)
-
-    def _now(self) -> Clock:
-        now = int(self._shared.clock() * MICROSECONDS)
-        return Clock(now, now + self._bounds.future_tolerance_seconds * MICROSECONDS)
-
-    async def _store_definitions(self, work: Work, courses: Courses) -> tuple[Courses, list[Letter]]:
-        """Definitions come first: the facts of the same batch are decided under them."""
-        newest = dict(courses)
-        letters: list[Letter] = []
-        for key, heard in work.definitions.items():
-            while True:
-                course = newest.get(key) or StoredCourse(key, 0, self.number)
-                accepted, rejected = accept_definitions(course, heard, self._now())
-                if accepted is course or await self._store.courses.save(replace(accepted, lane=self.number)):
-                    break
-                newest.update(await self._store.courses.load([key]))
-            newest[key] = accepted
-            letters += rejected
-            if accepted.sweeping:
-                self._sweep.wake()
-        return newest, letters
-
-    async def _decided_under_old_definitions(self, records: Mapping[str, StoredRecord]) -> list[Outbound]:
-        """A definition that came while the batch was in flight has not seen its records: ask to decide them again."""
-        newest = await self._store.courses.newest_versions(set(map(course_key_of, records)))
-        return requests_behind(records, newest)
-
-    async def _publish(self, prepared: Prepared) -> None:
+    async def _publish(self, ready: Ready) -> None:
         with metrics.STAGE_SECONDS.labels("publish").time():
-            changes = (outbound(key, one.change, one.traceparent) for key, one in prepared.changes)
-            await self._log.publish(chain(changes, prepared.others), prepared.end)
-        reach("after_commit")
-        self._committed = dict(prepared.end)
-        self._in_hand -= prepared.messages
+            changes = (
+                outbound(key, one.change, one.traceparent)
+                for key, pendings in ready.prepared.changes.items()
+                for one in pendings
+            )
+            await self._log.publish(chain(changes, ready.prepared.others), ready.end)
+        reach_place("after_commit")
+        self._committed = ready.end
+        self._in_hand -= ready.messages
         self.active_at = time.monotonic()
 
     async def _note_committed(self) -> None:
-        """The lane is idle or ends: note C once more, for the day on which Kafka has forgotten it.
+        """The lane is idle or ends: note C, for the day on which Kafka has forgotten it."""
+        if self._committed != self._noted:
+            await self._store.notes.note(self.number, self._committed)
+            self._noted = self._committed
 
-        Never in place of a plan that is still to be repeated.
-        """
-        if self._committed != self._noted and not self._inbox.is_planned:
-            await self._store.leases.plan(self.number, self._epoch, self._committed, self._committed)
-            self._noted = dict(self._committed)
+
+def _beyond(reached: Offsets, end: Offsets) -> Mapping[str, int]:
+    """Where changes reach further than the batch goes."""
+    return {topic: offset for topic, offset in reached.items() if offset > end.get(topic, offset)}

@@ -63,14 +63,24 @@ class StoredRecord(Struct, frozen=True, gc=False):
     pending: tuple[Pending, ...] = ()
     decisions: bytes = b""
     """Packed (service.lanes.packed): those of the facts that the record has, and of definitions."""
+    asked: Mapping[str, int] = {}
+    """By topic, the offset of the last request to decide it again that has been dealt with, whatever came of it.
+
+    A fact that comes again is known; a request would count again, with a change at a position long committed: one that
+    a worker paused past its session still stores, and that nobody publishes.
+    """
 
 
 class History(NamedTuple):
-    """What has moved out of a record, by message id: all of it (`whole`), or what was asked for."""
+    """What has moved out of a record, by message id: all of it (`whole`), or what was asked for.
+
+    `rev`: the newest revision of the record that any of it moved out of. Whoever has loaded an older one was overtaken.
+    """
 
     past: Mapping[str, Past] = {}
     decisions: Mapping[str, Packed] = {}
     whole: bool = False
+    rev: int = 0
 
 
 class Page(Struct, frozen=True, gc=False):
@@ -122,12 +132,15 @@ class StoredCourse(Struct, frozen=True, gc=False):
         return self.would_complete > 0
 
 
-class Lease(Struct, frozen=True, gc=False):
-    """A lane taken over: its epoch, the newest plan, and the offsets known as committed when that was written."""
+class Handed(NamedTuple):
+    """What Kafka hands over to a lane in one go: where its topics stood before and stand now, and what lay between.
 
-    epoch: int
-    plan: Offsets
-    committed: Offsets
+    Of the offsets from `start` to `end`, those that are in no message hold nothing that can be read: Kafka says so.
+    """
+
+    start: Offsets
+    end: Offsets
+    messages: Mapping[str, Sequence[Received]]
 
 
 class Records(Protocol):
@@ -180,18 +193,18 @@ class Courses(Protocol):
         """Courses of the lane whose records in progress may still carry an older version, paused ones included."""
 
 
-class Leases(Protocol):
-    """Who has a lane, and how far it plans to go."""
+class Notes(Protocol):
+    """Where lanes stood when they were last idle, for the day on which Kafka has forgotten it."""
 
-    async def take(self, lane: int) -> Lease:
-        """Raise the lane's epoch, so that earlier owners can plan no more."""
+    async def committed(self, lane: int) -> Offsets:
+        """What was noted; empty where nothing was."""
 
-    async def plan(self, lane: int, epoch: int, end: Offsets, committed: Offsets) -> None:
-        """Note how far the next batch reaches. Raises LaneLost when the epoch is not the lane's any more."""
+    async def note(self, lane: int, committed: Offsets) -> None:
+        """Note it, unless somebody has noted more: offsets only rise."""
 
 
 class Store(Protocol):
-    """Records, courses and leases. Every method raises WaitAndRetry when the database is away.
+    """Records, courses and notes. Every method raises WaitAndRetry when the database is away.
 
     What a method has written is durable (majority, journaled) when it returns; what it reads is majority-committed.
     """
@@ -205,7 +218,7 @@ class Store(Protocol):
         """Course definitions."""
 
     @property
-    def leases(self) -> Leases:
+    def notes(self) -> Notes:
         """What is kept about lanes."""
 
     async def check(self) -> None:
@@ -227,11 +240,14 @@ class Log(Protocol):
     def open(self, start: Offsets) -> None:
         """Hand over messages from these offsets on."""
 
-    def pause(self) -> None:
-        """Hand over nothing more for now."""
+    def close(self) -> None:
+        """Hand over nothing more, until it is opened again."""
 
-    def resume(self) -> None:
-        """Hand over messages again, going on where it paused."""
+    async def read(self) -> Handed:
+        """Wait for messages, a moment at most. Raises Unreadable; after any error the log must be opened anew.
+
+        Goes on where the last one ended, or where it was opened; the caller makes sure of it (Inbox.add).
+        """
 
     def is_owned(self) -> bool:
         """Whether the group still gives this lane to this worker."""
@@ -240,7 +256,7 @@ class Log(Protocol):
         """The first offset that the topic still has: what was before it has been deleted and never comes."""
 
     async def unread(self) -> int:
-        """Messages known to be in the lane's topics that have not been handed over yet."""
+        """How many offsets could be read that have not been handed over yet. An open transaction ends what can."""
 
     async def publish(self, messages: Iterable[Outbound], committed: Offsets) -> None:
         """Messages and offsets in one transaction, every send awaited before the commit."""

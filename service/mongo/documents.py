@@ -20,6 +20,7 @@ class _Body(Struct, frozen=True, array_like=True):
     record: Record
     pending: tuple[Pending, ...]
     decisions: bytes
+    asked: dict[str, int]
 
 
 class PageBody(Struct, frozen=True, array_like=True):
@@ -52,14 +53,14 @@ def record_document(stored: StoredRecord) -> Document:
         "completed_via": course.completed_via,
         "completed_at": course.completed_at,
         "evidence": course.evidence,
-        "body": _pack(_Body(record, stored.pending, stored.decisions)),
+        "body": _pack(_Body(record, stored.pending, stored.decisions, dict(stored.asked))),
     }
 
 
 def stored_record(document: Mapping[str, Any]) -> StoredRecord:
     """The inverse of `record_document`."""
     body = _unpack(document["body"])
-    return StoredRecord(document["_id"], document["rev"], body.record, body.pending, body.decisions)
+    return StoredRecord(document["_id"], document["rev"], body.record, body.pending, body.decisions, body.asked)
 
 
 def page_document(page: Page) -> Document:
@@ -70,6 +71,11 @@ def page_document(page: Page) -> Document:
         "facts": [f"{page.key}/{past.fact.message_id}" for past in page.past],
         "body": body,
     }
+
+
+def revision_of(page: Mapping[str, Any]) -> int:
+    """The revision of its record that a page moved out of."""
+    return int(page["_id"].rpartition("/")[2].partition("-")[0])
 
 
 def course_document(course: StoredCourse) -> Document:

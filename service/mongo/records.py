@@ -11,7 +11,7 @@ from pymongo import ReplaceOne
 from rules.window import Past
 from service.lanes.packed import Packed, unpack
 from service.lanes.ports import History, Page, StoredRecord
-from service.mongo.documents import page_document, record_document, stored_record, unpack_page
+from service.mongo.documents import page_document, record_document, revision_of, stored_record, unpack_page
 from service.mongo.driver import Database, Document, mongo_answers, within
 from service.mongo.tombstones import Tombstones
 
@@ -75,15 +75,17 @@ class Records:
         queries += [within(f"{key}/") for key in whole]
         past: dict[str, dict[str, Past]] = {key: {} for key in asked}
         decisions: dict[str, dict[str, Packed]] = {key: {} for key in asked}
+        revs = dict.fromkeys(asked, 0)
         async with mongo_answers():
             pages = await self._history.find({"$or": queries}).sort("_id").to_list(None) if queries else []
         for page in pages:
             key = page["_id"].rpartition("/")[0]
             body, wanted = unpack_page(page["body"]), asked[key]
+            revs[key] = revision_of(page)  # pages come in order of their revisions
             known = {one.fact.message_id: one for one in body.past}
             past[key].update({id_: one for id_, one in known.items() if wanted is None or id_ in wanted})
             decisions[key].update({one.message_id: one for one in unpack(body.decisions)})
-        return {key: History(past[key], decisions[key], message_ids is None) for key, message_ids in asked.items()}
+        return {key: History(past[key], decisions[key], asked[key] is None, revs[key]) for key in asked}
 
     async def save_history(self, pages: Sequence[Page]) -> None:
         """New documents about learners, like new records: none of an erased one is inserted (tombstones)."""

@@ -1,6 +1,6 @@
 """The store on MongoDB: one database, a part for each subject. Writes are `w: majority, j: true`, reads majority.
 
-`MongoStore` is the Store of service.lanes.ports (records, courses, leases) and has beside it what only commands need.
+`MongoStore` is the Store of service.lanes.ports (records, courses, notes) and has beside it what only commands need.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from service.errors import FixConfiguration, WaitAndRetry
 from service.mongo.courses import Courses
 from service.mongo.driver import Client, make_client, mongo_answers
 from service.mongo.learners import Learners
-from service.mongo.leases import Leases
+from service.mongo.notes import Notes
 from service.mongo.record_keys import RecordKeys
 from service.mongo.records import Records
 from service.mongo.replays import Replays
@@ -37,7 +37,7 @@ class MongoStore:
         self._tombstones = Tombstones(client, chosen)
         self.records = Records(chosen, self._tombstones)
         self.courses = Courses(chosen)
-        self.leases = Leases(chosen, group)
+        self.notes = Notes(chosen, group)
         self.keys = RecordKeys(chosen)
         self.learners = Learners(chosen, self._tombstones)
         self.replays = Replays(chosen, group)

@@ -7,9 +7,8 @@ from msgspec.structs import replace
 
 from contracts.fields import course_key_of
 from rules.values import Instant
-from service.errors import LaneLost
 from service.lanes.packed import unpack
-from service.lanes.ports import History, Lease, Offsets, Page, StoredCourse, StoredRecord
+from service.lanes.ports import History, Offsets, Page, StoredCourse, StoredRecord
 
 
 class MemoryRecords:
@@ -41,8 +40,10 @@ class MemoryRecords:
         past = {past.fact.message_id: past for page in pages for past in page.past}
         decisions = {one.message_id: one for page in pages for one in unpack(page.decisions)}
         if wanted is None:
-            return History(past, decisions, whole=True)
-        return History({id_: past[id_] for id_ in wanted if id_ in past}, decisions)
+            return History(past, decisions, True, max((page.rev for page in pages), default=0))
+        holding = [page for page in pages if {one.fact.message_id for one in page.past} & set(wanted)]
+        found = {id_: past[id_] for id_ in wanted if id_ in past}
+        return History(found, decisions, False, max((page.rev for page in holding), default=0))
 
     async def save_history(self, pages: Sequence[Page]) -> None:
         erased = await self.erased(page.key for page in pages)
@@ -124,21 +125,18 @@ class MemoryCourses:
         return [course for course in self.by_key.values() if course.lane == lane and course.sweeping]
 
 
-class MemoryLeases:
-    """The Leases of service.lanes.ports."""
+class MemoryNotes:
+    """The Notes of service.lanes.ports."""
 
     def __init__(self) -> None:
-        self.by_lane: dict[int, Lease] = {}
+        self.by_lane: dict[int, Offsets] = {}
 
-    async def take(self, lane: int) -> Lease:
-        lease = self.by_lane.get(lane, Lease(0, {}, {}))
-        self.by_lane[lane] = replace(lease, epoch=lease.epoch + 1)
-        return self.by_lane[lane]
+    async def committed(self, lane: int) -> Offsets:
+        return self.by_lane.get(lane, {})
 
-    async def plan(self, lane: int, epoch: int, end: Offsets, committed: Offsets) -> None:
-        if self.by_lane[lane].epoch != epoch:
-            raise LaneLost("another worker has raised the lane's epoch")
-        self.by_lane[lane] = Lease(epoch, dict(end), dict(committed))
+    async def note(self, lane: int, committed: Offsets) -> None:
+        if sum(committed.values()) > sum(self.by_lane.get(lane, {}).values()):
+            self.by_lane[lane] = dict(committed)
 
 
 class MemoryStore:
@@ -147,7 +145,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.records = MemoryRecords()
         self.courses = MemoryCourses()
-        self.leases = MemoryLeases()
+        self.notes = MemoryNotes()
         self.learners = MemoryLearners(self.records)
 
     async def check(self) -> None:

@@ -13,7 +13,7 @@ from pymongo import MongoClient
 from rules.decide import redecide
 from rules.values import Cause, Change, Course, Fact, Record, StepChange, Timeline, Value
 from rules.window import Past
-from service.errors import FixConfiguration, LaneLost
+from service.errors import FixConfiguration
 from service.lanes.packed import Packed, pack
 from service.lanes.ports import (
     History,
@@ -103,12 +103,13 @@ async def test_what_has_moved_away_is_found_by_id_or_as_a_whole(store: Store) ->
     await store.records.save_history(pages)
     await store.records.save_history(pages)
     whole = await store.records.history({KEY: None, "a/b/c": None})
-    assert whole == {KEY: History({"m1": past, "m2": second}, {"m1": DECISION}, True), "a/b/c": History({}, {}, True)}
+    mine = History({"m1": past, "m2": second}, {"m1": DECISION}, True, 20)
+    assert whole == {KEY: mine, "a/b/c": History({}, {}, True, 0)}
     found = await store.records.history({KEY: ["m2", "m.1"], f"{KEY}0": None, "a/b/c": ["m1"]})
-    assert {key: (one.past, one.whole) for key, one in found.items()} == {
-        KEY: ({"m2": second}, False),
-        f"{KEY}0": ({"m.1": elsewhere}, True),
-        "a/b/c": ({}, False),
+    assert {key: (one.past, one.whole, one.rev) for key, one in found.items()} == {
+        KEY: ({"m2": second}, False, 20),
+        f"{KEY}0": ({"m.1": elsewhere}, True, 1),
+        "a/b/c": ({}, False, 0),
     }
     assert await store.records.history({}) == {}
 
@@ -193,16 +194,15 @@ async def test_a_tombstone_tells_nobody_whose_it_is(database: Server) -> None:
         await store.close()
 
 
-async def test_a_lane_is_planned_by_its_newest_owner_only(store: Store) -> None:
-    lease = await store.leases.take(3)
-    assert (lease.epoch, lease.plan, lease.committed) == (1, {}, {})
-    await store.leases.plan(3, 1, {"lms.reassigned.v1": 5}, {"lms.reassigned.v1": 2})
-    taken = await store.leases.take(3)
-    assert (taken.epoch, taken.plan, taken.committed) == (2, {"lms.reassigned.v1": 5}, {"lms.reassigned.v1": 2})
-    with pytest.raises(LaneLost):
-        await store.leases.plan(3, 1, {"lms.reassigned.v1": 9}, {})
-    assert (await store.leases.take(3)).plan == {"lms.reassigned.v1": 5}
-    assert (await store.leases.take(4)).epoch == 1
+async def test_what_is_noted_of_a_lane_only_rises(store: Store) -> None:
+    assert await store.notes.committed(3) == {}
+    await store.notes.note(3, {"lms.reassigned.v1": 5, "completion.rerouted.v1": 1})
+    await store.notes.note(3, {"lms.reassigned.v1": 4, "completion.rerouted.v1": 1})  # of an owner long gone
+    await store.notes.note(3, {"lms.reassigned.v1": 5, "completion.rerouted.v1": 1})
+    assert await store.notes.committed(3) == {"lms.reassigned.v1": 5, "completion.rerouted.v1": 1}
+    await store.notes.note(3, {"lms.reassigned.v1": 5, "completion.rerouted.v1": 2})
+    assert await store.notes.committed(3) == {"lms.reassigned.v1": 5, "completion.rerouted.v1": 2}
+    assert await store.notes.committed(4) == {}
 
 
 async def test_a_course_is_saved_by_compare_and_set(store: Store) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaTimeoutError, ProducerFenced
+from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaTimeoutError, ProducerFenced
 from aiokafka.structs import RecordMetadata
 
 
@@ -230,17 +230,31 @@ class FakeProducer:
 
 
 class FakeConsumer:
-    """aiokafka's AIOKafkaConsumer, as far as the worker uses it; `poll` is what FastStream does with it."""
+    """aiokafka's AIOKafkaConsumer, as far as the worker uses it, with what it does when a poll fails.
 
-    def __init__(self, broker: Broker, pause: Pause) -> None:
+    `is_slow`: a partition gives nothing yet; `most`: so many records of a partition at once.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        pause: Pause,
+        is_slow: Callable[[], bool] = lambda: False,
+        most: Callable[[], int] = lambda: 100,
+    ) -> None:
         self._broker = broker
         self._pause = pause
+        self._is_slow = is_slow
+        self._most = most
         self._positions: dict[TopicPartition, int] = {}
+        self._spoilt: dict[TopicPartition, int] = {}
+        """Where a failed poll had come to in a partition: as long as nobody seeks, it goes on from there."""
         self._paused: set[TopicPartition] = set()
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """A new assignment, as after a rebalance: it starts at the committed offsets."""
         self._positions = {partition: self._broker.offsets.get(partition, 0) for partition in partitions}
+        self._spoilt = {}
         self._paused = set()
 
     def assignment(self) -> set[TopicPartition]:
@@ -266,6 +280,7 @@ class FakeConsumer:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self._check(partition)
         self._positions[partition] = offset
+        self._spoilt.pop(partition, None)
 
     def pause(self, *partitions: TopicPartition) -> None:
         for partition in partitions:
@@ -281,15 +296,31 @@ class FakeConsumer:
         self._check(partition)
         return self._positions[partition]
 
-    def highwater(self, partition: TopicPartition) -> int:
-        return len(self._broker.logs[partition])
+    def last_stable_offset(self, partition: TopicPartition) -> int:
+        return self._broker.fetch(partition, 0, 10**9)[1]
 
-    def poll(self, most: int, is_slow: Callable[[], bool] = lambda: False) -> list[ConsumerRecord[Any, Any]]:
-        """What getmany gives, flattened over the partitions that are not slow; positions move with it."""
-        got: list[ConsumerRecord[Any, Any]] = []
-        for partition in sorted(self._positions.keys() - self._paused):
-            if is_slow():
-                continue
-            records, self._positions[partition] = self._broker.fetch(partition, self._positions[partition], most)
-            got += records
-        return got
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int
+    ) -> dict[TopicPartition, list[ConsumerRecord[Any, Any]]]:
+        """Positions move with what is given, and with what a failed poll throws away."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_ms / 1000
+        while True:
+            fails = await self._pause("poll")
+            got: dict[TopicPartition, list[ConsumerRecord[Any, Any]]] = {}
+            for partition in sorted(partitions):
+                if partition not in self._positions or partition in self._paused or self._is_slow():
+                    continue
+                self._positions[partition] = self._spoilt.pop(partition, self._positions[partition])
+                records, end = self._broker.fetch(partition, self._positions[partition], self._most())
+                if fails and got:  # those drained before are thrown away, and so is the beginning of this one
+                    self._spoilt[partition] = end
+                    break
+                self._positions[partition] = end
+                if records:
+                    got[partition] = records
+            if fails:
+                raise CorruptRecordException
+            if got or loop.time() >= deadline:
+                return got
+            await asyncio.sleep(0.05)

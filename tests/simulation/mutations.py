@@ -7,24 +7,24 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.structs import RecordMetadata
 from msgspec.structs import replace
 
 from rules import window
 from rules.values import Timeline
-from service.kafka import assignment
-from service.kafka.assignment import Lanes
+from service.errors import WaitAndRetry
 from service.kafka.log import KafkaLog
-from service.lanes import deciding, lane, sweep
-from service.lanes.batch import Clock, Decided, Prepared, decide_record
-from service.lanes.inbox import Batch
+from service.lanes import deciding, lane, preparing, sweep
+from service.lanes.batch import Clock, Decided, decide_record
+from service.lanes.inbox import Batch, Inbox
 from service.lanes.lane import Lane
-from service.lanes.ports import History, Lease, Offsets, Outbound, Received, StoredRecord
+from service.lanes.ports import Handed, History, Offsets, Outbound, Received, StoredRecord
+from service.lanes.preparing import Prepared
 from service.lanes.translate import HeardFact, HeardRequest
-from tests.mongo.memory_store import MemoryLeases, MemoryRecords
+from tests.mongo.memory_store import MemoryRecords
 from tests.simulation.kafka import Builder, FakeProducer
-from tests.simulation.workers import FaultyLeases, FaultyRecords, SimulatedWorld
+from tests.simulation.workers import FaultyRecords, SimulatedWorld
 
 Mutation = Callable[[], Any]
 
@@ -38,9 +38,9 @@ def commit_offsets_before_the_store() -> Any:
         async with one_at_a_time[self]:
             await publish(self, messages, committed)
 
-    async def hasty(self: Lane, batch: Batch) -> Prepared:
+    async def hasty(self: Lane, batch: Batch, start: Offsets) -> Prepared:
         await self._log.publish((), batch.end)
-        return await prepare(self, batch)
+        return await prepare(self, batch, start)
 
     return _both(patch.object(KafkaLog, "publish", alone), patch.object(Lane, "_prepare", hasty))
 
@@ -76,9 +76,9 @@ def trim_at_the_end_of_the_batch() -> Any:
     ends: dict[str, int] = {}
     prepare = Lane._prepare
 
-    async def note(self: Lane, batch: Batch) -> Prepared:
+    async def note(self: Lane, batch: Batch, start: Offsets) -> Prepared:
         ends.update(batch.end)
-        return await prepare(self, batch)
+        return await prepare(self, batch, start)
 
     def trimming(
         stored: StoredRecord,
@@ -104,51 +104,46 @@ def no_compare_and_set() -> Any:
     return patch.object(MemoryRecords, "save", blind)
 
 
-def no_plan() -> Any:
-    """The next owner cuts its batches as it likes."""
-    take = MemoryLeases.take
-
-    async def planless(self: MemoryLeases, number: int) -> Lease:
-        return replace(await take(self, number), plan={})
-
-    return patch.object(MemoryLeases, "take", planless)
+def do_not_reach() -> Any:
+    """A batch goes as far as it was cut, though an earlier owner went further with its records."""
+    return patch.object(lane, "_beyond", lambda *_: {})
 
 
-def store_before_the_plan() -> Any:
-    """What is published waits for the plan of its batch, what is stored does not."""
-    plan, publish = FaultyLeases.plan, Lane._publish
-    planning: dict[tuple[Any, int], asyncio.Task[None]] = {}
+def go_on_after_a_failed_poll() -> Any:
+    """Positions are trusted whatever has happened: the lane just polls again, as a client's own loop does."""
+    read, add = KafkaLog.read, Inbox.add
 
-    async def later(self: FaultyLeases, lane: int, *rest: Any) -> None:
-        planning[self, lane] = asyncio.create_task(plan(self, lane, *rest))
+    async def stubborn(self: KafkaLog) -> Handed:
+        while True:
+            try:
+                return await read(self)
+            except WaitAndRetry:
+                await asyncio.sleep(0.1)
 
-    async def patient(self: Lane, prepared: Prepared) -> None:
-        await planning[self._store.leases, self.number]
-        await publish(self, prepared)
+    def trusting(self: Inbox, handed: Handed) -> None:
+        self._handed_over.update(handed.start)
+        add(self, handed)
 
-    return _both(patch.object(FaultyLeases, "plan", later), patch.object(Lane, "_publish", patient))
-
-
-def plan_without_fence() -> Any:
-    """An old owner can still plan."""
-
-    async def unfenced(self: MemoryLeases, number: int, epoch: int, end: Offsets, committed: Offsets) -> None:
-        assert epoch
-        self.by_lane[number] = replace(self.by_lane[number], plan=dict(end), committed=dict(committed))
-
-    return patch.object(MemoryLeases, "plan", unfenced)
+    return _both(patch.object(KafkaLog, "read", stubborn), patch.object(Inbox, "add", trusting))
 
 
-def skip_the_gate() -> Any:
-    """What was fetched before a seek is taken for what follows it."""
+def seek_to_where_the_client_stands() -> Any:
+    """After a failed poll the lane goes on from the client's positions, fetched anew."""
+    read, add = KafkaLog.read, Inbox.add
 
-    async def gateless(self: Lanes, records: Sequence[ConsumerRecord[Any, Any]]) -> None:
-        for record in records:
-            if record.partition in self.by_number:
-                await asyncio.sleep(0)
-                self.by_number[record.partition].offer(record.topic, [assignment._received(record.topic, record)])
+    async def careless(self: KafkaLog) -> Handed:
+        try:
+            return await read(self)
+        except WaitAndRetry:
+            positions = await self._positions()
+            self.open(positions)
+            return Handed(positions, positions, {})
 
-    return patch.object(Lanes, "hand_over", gateless)
+    def trusting(self: Inbox, handed: Handed) -> None:
+        self._handed_over.update(handed.start)
+        add(self, handed)
+
+    return _both(patch.object(KafkaLog, "read", careless), patch.object(Inbox, "add", trusting))
 
 
 def transactional_id_per_process() -> Any:
@@ -166,6 +161,25 @@ def move_facts_away_with_the_write_that_brings_them() -> Any:
     return patch.object(window, "_is_stored", lambda *_: True)
 
 
+def count_requests_again() -> Any:
+    """A request to decide a record again counts each time it is read, like any other message."""
+
+    def forgetful(stored: StoredRecord, *rest: Any) -> Decided:
+        return decide_record(replace(stored, asked={}), *rest)
+
+    return patch.object(deciding, "decide_record", forgetful)
+
+
+def trust_a_history_that_is_ahead() -> Any:
+    """What somebody else has moved away since the record was loaded counts as known."""
+    history = MemoryRecords.history
+
+    async def timeless(self: MemoryRecords, asked: Mapping[str, Any]) -> dict[str, History]:
+        return {key: one._replace(rev=0) for key, one in (await history(self, asked)).items()}
+
+    return patch.object(MemoryRecords, "history", timeless)
+
+
 def forget_the_history() -> Any:
     """Facts that have moved away are not looked for."""
 
@@ -178,12 +192,12 @@ def forget_the_history() -> Any:
 
 def decide_again_while_paused() -> Any:
     """A request counts also while the newest version of its course is not released."""
-    return patch.object(deciding, "without_early_requests", lambda heard, _: heard)
+    return patch.object(deciding, "unreleased", lambda _: set())
 
 
 def forget_what_was_in_flight() -> Any:
     """Nobody asks for records that a batch has stored under a version that was the newest when it was loaded."""
-    return patch.object(lane, "requests_behind", lambda *_: [])
+    return patch.object(preparing, "requests_behind", lambda *_: [])
 
 
 def do_not_look_for_releases() -> Any:
@@ -231,24 +245,25 @@ def _both(one: Any, other: Any) -> Iterator[None]:
         yield
 
 
-MUTATIONS: dict[str, tuple[Mutation, int]] = {
-    "commit offsets before the store": (commit_offsets_before_the_store, 50),
-    "forget pending": (forget_pending, 50),
-    "do not await sends": (do_not_await_sends, 50),
-    "trim at N instead of C": (trim_at_the_end_of_the_batch, 300),
-    "no compare-and-set": (no_compare_and_set, 300),
-    "no plan": (no_plan, 1000),
-    "store before the plan": (store_before_the_plan, 1000),
-    "a plan that is not fenced": (plan_without_fence, 1000),
-    "move facts away with the write that brings them": (move_facts_away_with_the_write_that_brings_them, 300),
-    "forget the history": (forget_the_history, 300),
-    "skip the gate": (skip_the_gate, 300),
-    "transactional id per process": (transactional_id_per_process, 300),
-    "decide again while paused": (decide_again_while_paused, 300),
-    "forget what was in flight": (forget_what_was_in_flight, 1000),
-    "do not look for releases": (do_not_look_for_releases, 300),
-    "look before the insert only": (look_before_the_insert_only, 1000),
-    "decide about the erased": (decide_about_the_erased, 50),
-    "delete before the tombstone": (delete_before_the_tombstone, 50),
+MUTATIONS: dict[str, tuple[Mutation, range]] = {
+    "commit offsets before the store": (commit_offsets_before_the_store, range(50)),
+    "forget pending": (forget_pending, range(50)),
+    "do not await sends": (do_not_await_sends, range(50)),
+    "trim at N instead of C": (trim_at_the_end_of_the_batch, range(300)),
+    "no compare-and-set": (no_compare_and_set, range(300)),
+    "do not reach": (do_not_reach, range(1000)),
+    "go on after a failed poll": (go_on_after_a_failed_poll, range(300)),
+    "seek to where the client stands": (seek_to_where_the_client_stands, range(300)),
+    "move facts away with the write that brings them": (move_facts_away_with_the_write_that_brings_them, range(300)),
+    "forget the history": (forget_the_history, range(300)),
+    "trust a history that is ahead": (trust_a_history_that_is_ahead, range(1300, 2300)),
+    "count requests again": (count_requests_again, range(1100, 2100)),
+    "transactional id per process": (transactional_id_per_process, range(300)),
+    "decide again while paused": (decide_again_while_paused, range(300)),
+    "forget what was in flight": (forget_what_was_in_flight, range(600, 1600)),
+    "do not look for releases": (do_not_look_for_releases, range(300)),
+    "look before the insert only": (look_before_the_insert_only, range(1000)),
+    "decide about the erased": (decide_about_the_erased, range(50)),
+    "delete before the tombstone": (delete_before_the_tombstone, range(50)),
 }
-"""Each with the number of seeds within which it must be caught."""
+"""Each with the seeds within which it must be caught."""

@@ -13,12 +13,13 @@ from service.admin.courses import release
 from service.errors import WaitAndRetry
 from service.kafka.assignment import Lanes
 from service.lanes.packed import unpack
-from service.lanes.ports import History, Lease, Offsets, Page, StoredCourse, StoredRecord
+from service.lanes.ports import History, Offsets, Page, StoredCourse, StoredRecord
 from service.settings import Settings
-from tests.mongo.memory_store import MemoryCourses, MemoryLeases, MemoryStore
+from tests.mongo.memory_store import MemoryCourses, MemoryNotes, MemoryStore
 from tests.simulation.kafka import Broker, FakeConsumer, FakeProducer
 
 NOW = 1_800_000_000.0
+SESSION_SECONDS = 30.0
 
 
 class Fate(random.Random):
@@ -33,6 +34,8 @@ class Fate(random.Random):
         """How often a call takes seconds."""
         self.slowness = self.choice((0.0, 0.3, 0.7))
         """How often a partition gives nothing yet: batches come out that might as well have been cut otherwise."""
+        self.lingering = self.choice((0.0, 0.5))
+        """How often records that were decided take long to be stored: the world goes on meanwhile."""
 
     def fails(self) -> bool:
         """Whether this call fails."""
@@ -47,9 +50,9 @@ class Process:
         self.fate = world.fate
         self._dead = False
         self._paused_until = 0.0
-        self.consumer = FakeConsumer(world.broker, self.pause)
+        self.consumer = FakeConsumer(world.broker, self.pause, self._is_slow, lambda: self.fate.choice((1, 3, 100)))
         self._world = world
-        store = FaultyStore(world.store, self.pause, world.meddle)
+        store = FaultyStore(world.store, self.pause, self.fate, world.meddle)
         self.lanes = Lanes(
             world.settings,
             store,
@@ -58,7 +61,6 @@ class Process:
             lambda transactional_id: world.make_producer(self, transactional_id),
             lambda: NOW,
         )
-        self._polling = asyncio.create_task(self._poll())
 
     async def pause(self, _: str) -> bool:
         """Take as long as the seed says; stay for ever in a process that has died."""
@@ -72,16 +74,6 @@ class Process:
         if self._dead:
             raise asyncio.CancelledError
         return self.fate.fails()
-
-    async def _poll(self) -> None:
-        """What FastStream does: poll, hand over, poll again. Sometimes it is slow to hand over."""
-        while True:
-            await self.pause("poll")
-            records = self.consumer.poll(self.fate.choice((1, 3, 100)), self._is_slow)
-            if not self.fate.calm and self.fate.random() < 0.2:
-                await asyncio.sleep(self.fate.random() * 2)
-            await self.lanes.hand_over(records)
-            await asyncio.sleep(0.02 + self.fate.random() * 0.1)
 
     def _is_slow(self) -> bool:
         return not self.fate.calm and self.fate.random() < self.fate.slowness
@@ -104,10 +96,11 @@ class Process:
     async def die(self) -> None:
         """As kill -9 does."""
         self._dead = True
-        tasks = [self._polling, *(task for lane in self.lanes.by_number.values() for task in lane.tasks)]
+        tasks = [task for lane in self.lanes.by_number.values() for task in lane.tasks]
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        if tasks:
+            await asyncio.wait(tasks)
 
     def check(self) -> None:
         """A lane that ended with an error other than those it expects has found a bug."""
@@ -118,13 +111,19 @@ class Process:
 class Faults:
     """Calls of a store that may be slow, time out before or after they took effect, or die with their process."""
 
-    def __init__(self, pause: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(self, pause: Callable[[str], Awaitable[bool]], fate: Fate) -> None:
         self._pause = pause
+        self._fate = fate
 
     async def before(self) -> None:
         """The call may fail here."""
         if await self._pause("store"):
             raise WaitAndRetry("the database did not answer; nothing was done")
+
+    async def linger(self) -> None:
+        """Seconds may go by."""
+        if not self._fate.calm and self._fate.random() < self._fate.lingering:
+            await asyncio.sleep(self._fate.random() * 10)
 
     async def after(self) -> None:
         """Or here."""
@@ -150,6 +149,7 @@ class FaultyRecords:
         hit = True
         for record in records:
             self._meddle(record)
+        await self._faults.linger()
         await self._faults.before()
         for number, record in enumerate(records):
             self._check_released(record)
@@ -218,22 +218,20 @@ class FaultyCourses:
         return await self._courses.to_sweep(lane)
 
 
-class FaultyLeases:
-    """Leases behind faults."""
+class FaultyNotes:
+    """Notes behind faults."""
 
-    def __init__(self, leases: MemoryLeases, faults: Faults) -> None:
-        self._leases = leases
+    def __init__(self, notes: MemoryNotes, faults: Faults) -> None:
+        self._notes = notes
         self._faults = faults
 
-    async def take(self, lane: int) -> Lease:
+    async def committed(self, lane: int) -> Offsets:
         await self._faults.before()
-        lease = await self._leases.take(lane)
-        await self._faults.after()
-        return lease
+        return await self._notes.committed(lane)
 
-    async def plan(self, lane: int, epoch: int, end: Offsets, committed: Offsets) -> None:
+    async def note(self, lane: int, committed: Offsets) -> None:
         await self._faults.before()
-        await self._leases.plan(lane, epoch, end, committed)
+        await self._notes.note(lane, committed)
         await self._faults.after()
 
 
@@ -241,12 +239,16 @@ class FaultyStore:
     """A store behind faults."""
 
     def __init__(
-        self, store: MemoryStore, pause: Callable[[str], Awaitable[bool]], meddle: Callable[[StoredRecord], None]
+        self,
+        store: MemoryStore,
+        pause: Callable[[str], Awaitable[bool]],
+        fate: Fate,
+        meddle: Callable[[StoredRecord], None],
     ) -> None:
-        self._faults = Faults(pause)
+        self._faults = Faults(pause, fate)
         self.records = FaultyRecords(store, self._faults, meddle)
         self.courses = FaultyCourses(store.courses, self._faults)
-        self.leases = FaultyLeases(store.leases, self._faults)
+        self.notes = FaultyNotes(store.notes, self._faults)
 
     async def check(self) -> None:
         await self._faults.before()
@@ -272,6 +274,7 @@ class SimulatedWorld:
         self.zombies: list[Process] = []
         self._born = 0
         self._erasing: asyncio.Task[None] | None = None
+        self._learning: list[asyncio.Task[None]] = []
 
     def make_producer(self, process: Process, transactional_id: str | None) -> FakeProducer:
         """For the worker's producers; where mutations take hold."""
@@ -308,6 +311,7 @@ class SimulatedWorld:
                 self.members.remove(member)
                 self.zombies.append(member)
                 member.freeze(self.fate.random() * 6)
+                self._learning.append(asyncio.create_task(self._learn(member)))
             case "leave":
                 self.members.remove(member)
                 await member.assign(())
@@ -330,6 +334,12 @@ class SimulatedWorld:
             await self.rebalance()
             await asyncio.sleep(self.fate.random() * 0.3)
 
+    async def _learn(self, zombie: Process) -> None:
+        """Once awake, a zombie learns from the group, within its session, that it has no lanes any more."""
+        await asyncio.sleep(6 + self.fate.random() * SESSION_SECONDS)
+        if zombie in self.zombies:
+            await zombie.assign(())
+
     def meddle(self, record: StoredRecord) -> None:
         """Now and then a learner is erased at the very moment when a worker, unsuspecting, inserts a record."""
         if not record.rev and not self.fate.calm and self.fate.random() < 0.1:
@@ -350,6 +360,8 @@ class SimulatedWorld:
         """The erasure has its end, and everybody dies."""
         if self._erasing is not None:
             await self._erasing
+        for learning in self._learning:
+            learning.cancel()
         for process in (*self.members, *self.zombies):
             process.check()
             await process.die()

@@ -1,0 +1,213 @@
+"""Messages of a lane, prepared: translated, loaded, decided, stored; what is to be published comes back.
+
+No message may stop its lane. Where something fails that is not about the world (WaitAndRetry), the messages are
+prepared again in halves, until the one is found that cannot be decided: it goes to the dead letters as
+`internal_error`, to be replayed once the fault is mended. What is stored twice counts once, as everywhere here.
+"""
+
+import asyncio
+import logging
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from contracts.fields import course_key_of
+from service import metrics
+from service.errors import FixConfiguration, LaneLost, WaitAndRetry
+from service.lanes.batch import (
+    Clock,
+    GoingOut,
+    Letter,
+    Work,
+    accept_definitions,
+    dead_letter,
+    going_out,
+    reach,
+    rerouted,
+    sort_out,
+)
+from service.lanes.bounds import Bounds
+from service.lanes.deciding import Heard, decide_and_store
+from service.lanes.failpoint import reach as reach_place
+from service.lanes.flood import Flood
+from service.lanes.parts import in_parts, translate_all
+from service.lanes.ports import Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
+from service.lanes.sweep import requests_behind
+from service.lanes.translate import Unusable, topic_of
+
+log = logging.getLogger(__name__)
+
+MICROSECONDS = 1_000_000
+Courses = Mapping[str, StoredCourse]
+
+
+class Turns(NamedTuple):
+    """The lanes of a worker prepare one batch at a time: there is one core to decide on, and more would take memory.
+
+    But a small batch, which is soon done, does not wait for a large one.
+    """
+
+    small: asyncio.Lock
+    large: asyncio.Lock
+
+
+class Shared(NamedTuple):
+    """What the lanes of a worker have in common. `partition_of`: where a key belongs; `prefix`: of the topics' names.
+
+    `clock` gives seconds since 1970.
+    """
+
+    bounds: Bounds
+    partition_of: Callable[[bytes], int]
+    prefix: str
+    flood: Flood
+    turns: Turns
+    clock: Callable[[], float]
+
+
+class Prepared(NamedTuple):
+    """What stored messages have to say: changes by record, and whatever else goes out."""
+
+    changes: GoingOut
+    others: Sequence[Outbound]
+
+    def and_then(self, later: "Prepared") -> "Prepared":
+        """With messages that were prepared later: where a record is in both, that knows all it has to announce."""
+        return Prepared({**self.changes, **later.changes}, [*self.others, *later.others])
+
+    @property
+    def reach(self) -> Offsets:
+        """How far a batch with this must go, by topic."""
+        return reach(self.changes)
+
+
+class _Part(NamedTuple):
+    """What some of the records have to say."""
+
+    changes: GoingOut
+    requests: Sequence[Outbound]
+    letters: Sequence[Letter]
+
+
+class Preparer:
+    """Prepares the messages of one lane. `definitions_came` is called when there is something to sweep."""
+
+    def __init__(self, lane: int, store: Store, shared: Shared, definitions_came: Callable[[], None]) -> None:
+        self._lane = lane
+        self._store = store
+        self._shared = shared
+        self._definitions_came = definitions_came
+
+    async def prepare(self, messages: Sequence[Received], start: Offsets, committed: Offsets) -> Prepared:
+        """Decide and store. `start`: of the batch; changes caused before `committed` are dropped from the records."""
+        try:
+            return await self._prepare(messages, start, committed)
+        except (WaitAndRetry, LaneLost, FixConfiguration):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, the lane goes on
+            if len(messages) == 1:
+                return Prepared({}, [self._given_up(messages[0], error)])
+            half = len(messages) // 2
+            first = await self.prepare(messages[:half], start, committed)
+            return first.and_then(await self.prepare(messages[half:], start, committed))
+
+    def _given_up(self, message: Received, error: Exception) -> Outbound:
+        """No word of the error itself: it may quote the message."""
+        kind = type(error).__name__
+        places = [f"{Path(place.filename).name}:{place.lineno}" for place in traceback.extract_tb(error.__traceback__)]
+        log.error(
+            "a fault of Ratchet's own: a message could not be decided, and is a dead letter; report it, then replay it",
+            extra={
+                "lane": self._lane,
+                "topic": message.topic,
+                "partition": message.partition,
+                "offset": message.offset,
+                "error": kind,
+                "places": places,
+            },
+        )
+        metrics.INTERNAL_ERRORS.inc()
+        metrics.DEAD_LETTERS.labels("internal_error").inc()
+        says = f"{kind} at {places[-1]}: a fault of Ratchet's own; replay it once it is mended"
+        return dead_letter(message, Unusable("internal_error", says), self._shared.prefix)
+
+    async def _prepare(self, messages: Sequence[Received], start: Offsets, committed: Offsets) -> Prepared:
+        """Some records at a time, the next ones while the last ones are being stored."""
+        with metrics.STAGE_SECONDS.labels("translate").time():
+            work = sort_out(await translate_all(messages, self._shared.partition_of, self._shared.prefix))
+        (_, letters), parts = await in_parts(
+            work.records,
+            self._shared.bounds.records_together,
+            self._get_ready(work),
+            partial(self._prepare_part, start, committed),
+        )
+        unusable = [*work.unusable, *letters, *(letter for part in parts for letter in part.letters)]
+        changes = {key: pendings for part in parts for key, pendings in part.changes.items()}
+        others = [
+            *(dead_letter(received, why, self._shared.prefix) for received, why in unusable),
+            *(rerouted(received, misrouted, self._shared.prefix) for received, misrouted in work.misrouted),
+            *(request for part in parts for request in part.requests),
+        ]
+        metrics.count_batch(
+            Counter(message.topic for message in messages),
+            Counter(topic_of(pending.change) for pendings in changes.values() for pending in pendings)
+            + Counter(other.topic for other in others),
+            Counter(why.reason for _, why in unusable),
+            len(work.misrouted),
+        )
+        self._shared.flood.note(len(messages), len(unusable))
+        return Prepared(changes, others)
+
+    async def _get_ready(self, work: Work) -> tuple[Courses, list[Letter]]:
+        """Store what is defined: records may follow. Gives the courses that all of it is about."""
+        return await self._store_definitions(work, await self._store.courses.load(work.course_keys))
+
+    async def _store_definitions(self, work: Work, courses: Courses) -> tuple[Courses, list[Letter]]:
+        """Definitions come first: the facts of the same batch are decided under them."""
+        newest = dict(courses)
+        letters: list[Letter] = []
+        for key, heard in work.definitions.items():
+            while True:
+                course = newest.get(key) or StoredCourse(key, 0, self._lane)
+                accepted, rejected = accept_definitions(course, heard, self._now())
+                if accepted is course or await self._store.courses.save(replace(accepted, lane=self._lane)):
+                    break
+                newest.update(await self._store.courses.load([key]))
+            if accepted.versions:  # or nothing of it was accepted, and the course is still not defined
+                newest[key] = accepted
+            letters += rejected
+            if accepted.sweeping:
+                self._definitions_came()
+        return newest, letters
+
+    async def _prepare_part(
+        self,
+        start: Offsets,
+        committed: Offsets,
+        heard: Heard,
+        ready: asyncio.Task[tuple[Courses, list[Letter]]],
+    ) -> _Part:
+        with metrics.STAGE_SECONDS.labels("load").time():
+            stored = await self._store.records.load(heard)
+        courses, _ = await ready
+        reach_place("after_load")
+        records, rejected = await decide_and_store(
+            self._store, heard, stored, courses, self._now, committed, self._shared.bounds.facts_in_record
+        )
+        reach_place("after_store")
+        late = await self._decided_under_old_definitions(records)
+        return _Part(going_out(records.values(), start), late, rejected)
+
+    def _now(self) -> Clock:
+        now = int(self._shared.clock() * MICROSECONDS)
+        return Clock(now, now + self._shared.bounds.future_tolerance_seconds * MICROSECONDS)
+
+    async def _decided_under_old_definitions(self, records: Mapping[str, StoredRecord]) -> list[Outbound]:
+        """A definition that came while the batch was in flight has not seen its records: ask to decide them again."""
+        newest = await self._store.courses.newest_versions(set(map(course_key_of, records)))
+        return requests_behind(records, newest)
