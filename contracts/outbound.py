@@ -115,6 +115,7 @@ class DeadLetterHeaders(Message):
         "invalid_definition",
         "stale_definition",
         "internal_error",
+        "skipped",
     ] = Field(alias="kafka_dlt-exception-fqcn")
     explanation: str = Field(alias="kafka_dlt-exception-message")
 

@@ -10,7 +10,10 @@ class WaitAndRetry(Exception):
 
 
 class Unreadable(WaitAndRetry):
-    """A batch of messages in Kafka cannot be read. Its lane stands still until it can, or somebody skips it."""
+    """A batch of messages in Kafka cannot be read. Its lane stands still until it can, or somebody skips it.
+
+    `topic` is what Kafka calls it, prefix included.
+    """
 
     def __init__(self, topic: str, partition: int, start: int, end: int, why: str) -> None:
         super().__init__(f"{topic} partition {partition}: offsets {start} to {end - 1} cannot be read: {why}")

@@ -13,6 +13,9 @@ DEAD_LETTER_FLOOD = Gauge(
 INTERNAL_ERRORS = Counter(
     "ratchet_internal_errors_total", "Messages that could not be decided because of a fault of Ratchet's own."
 )
+UNREADABLE_BATCHES = Gauge(
+    "ratchet_unreadable_batches", "1 while a lane stands still at a batch that cannot be read, by lane.", ["lane"]
+)
 REROUTED = Counter("ratchet_rerouted_total", "Messages found in another partition than their key's.")
 ERASED = Counter("ratchet_erased_total", "Messages dropped because their learner was erased.")
 STORE_MISSES = Counter("ratchet_store_misses_total", "Compare-and-set writes that missed and were decided again.")

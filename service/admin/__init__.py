@@ -6,6 +6,6 @@ them. Nothing here prints or asks. Read what you are after:
     spreadsheet, attendance_file, uploads, reassignments   many learners at once; `impact` tells beforehand
     courses, rules_diff                                    definitions and tables, tried before they count
     story, learners                                        why a learner stands as they stand; given out, erased
-    dead_letters, lag                                      what went wrong, how far behind
+    dead_letters, lag, skips                               what went wrong, how far behind, what is given up
     simulate                                               the rules without any server
 """

@@ -4,7 +4,7 @@ In come arguments and the environment; out go tables or, with `--json`, lines fo
 file imports what it needs when it is called, so that the others start quickly. Read `common` first.
 
     main                              wires them; what the command ends with
-    serve, topics, lag                operators
+    serve, topics, lag, skip          operators
     upload, reassign                  many learners at once
     courses, definitions              course definitions: looked at and tried; sent and released
     explain, learner, dead_letters    one learner, one message

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from service.commands import courses, definitions, lag, reassign, serve, simulate, topics
+from service.commands import courses, definitions, lag, reassign, serve, simulate, skip, topics
 from service.commands.common import MEND
 from service.commands.dead_letters import dead_letters_app
 from service.commands.explain import explain
@@ -37,6 +37,9 @@ courses_app.command("apply", epilog="Example: ratchet courses apply safety-101.y
 courses_app.command("release", epilog="Example: ratchet courses release acme safety-101 --wait")(definitions.release)
 app.command(epilog="Example: RATCHET_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 ratchet serve")(serve.serve)
 app.command(epilog="Example: ratchet lag --watch")(lag.lag)
+app.command(
+    epilog="Example: ratchet skip lms.attendance-changed.v1 3 1042 --reason 'corrupt on disk, sent again on 2 March'"
+)(skip.skip)
 app.command(epilog='Example: echo \'{"topic": "reassigned", "value": {…}}\' | ratchet simulate - --records')(
     simulate.simulate
 )

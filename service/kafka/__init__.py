@@ -5,9 +5,10 @@ Read in this order:
 
     clients, partitioner    how clients are made; where a key belongs
     topics                  created and checked
-    consumer                the worker's consumer, as FastStream runs it; `header_names` mends what it could not read
+    batches                 what is read of record batches: nothing lost, and what cannot be read is named
+    consumer                the worker's consumer, which FastStream makes
     assignment              the group's assignment as lanes: opened, fed, watched, closed
     log                     one lane's transactional producer and offsets, the Log of service.lanes.ports
     sender                  messages of administrators
-    dead_letters, lag       what commands read of Kafka
+    dead_letters, lag, unreadable   what commands read of Kafka
 """

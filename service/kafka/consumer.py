@@ -18,7 +18,7 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 
 from contracts.topics import CONSUMED
 from service.errors import FixConfiguration, RestartProcess
-from service.kafka import header_names
+from service.kafka import batches
 from service.kafka.assignment import Lanes
 from service.kafka.clients import make_producer
 from service.lanes.ports import Store
@@ -36,7 +36,7 @@ class Worker:
     """Owns the consumer, which FastStream makes, and the lanes."""
 
     def __init__(self, settings: Settings, store: Store, partitions: int) -> None:
-        header_names.install()
+        batches.install()
         self._settings = settings
         self.lanes = Lanes(settings, store, partitions, self._consumer, partial(make_producer, settings))
         self._broker = self._make_broker()

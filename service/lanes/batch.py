@@ -16,6 +16,7 @@ from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Change, Fact, Instant, Record, Timeline
 from rules.window import recall, shorten
+from service.errors import Unreadable
 from service.lanes.packed import Packed, pack, unpack
 from service.lanes.ports import (
     History,
@@ -24,11 +25,20 @@ from service.lanes.ports import (
     Page,
     Pending,
     Received,
+    Skip,
     StoredCourse,
     StoredDefinition,
     StoredRecord,
 )
-from service.lanes.translate import HeardDefinition, HeardFact, HeardRequest, Item, Misrouted, Unusable
+from service.lanes.translate import (
+    EXPLANATION_LIMIT,
+    HeardDefinition,
+    HeardFact,
+    HeardRequest,
+    Item,
+    Misrouted,
+    Unusable,
+)
 
 COURSE_LIMIT = 8_000_000
 """Characters of all versions of a course: they are kept in one document, far below MongoDB's 16 MB."""
@@ -279,6 +289,14 @@ def dead_letter(received: Received, unusable: Unusable, prefix: str) -> Outbound
         origin = headers.Origin.of(received.headers, topic, received.partition, received.offset, received.timestamp)
     letter = headers.dead_letter(origin, unusable.reason, unusable.explanation)
     return Outbound(DEAD_LETTER.name, received.key, received.value, letter)
+
+
+def skipped(error: Unreadable, skip: Skip) -> Outbound:
+    """What is left of a batch that could not be read: which offsets, who skipped it and why. It has no key or value."""
+    about = error.topic, error.partition, error.start, skip.at // 1000
+    told = f"offsets {error.start} to {error.end - 1} were skipped by {skip.by}: {skip.reason} ({error.why})"
+    letter = headers.dead_letter(headers.Origin.of((), *about), "skipped", told[:EXPLANATION_LIMIT])
+    return Outbound(DEAD_LETTER.name, None, None, letter)
 
 
 def rerouted(received: Received, misrouted: Misrouted, prefix: str) -> Outbound:

@@ -32,10 +32,11 @@ from typing import NamedTuple
 
 from service import metrics
 from service.errors import FixConfiguration, LaneLost, Unreadable, WaitAndRetry
+from service.lanes.batch import skipped
 from service.lanes.failpoint import reach as reach_place
 from service.lanes.health import LaneHealth, State
 from service.lanes.inbox import Batch, Inbox
-from service.lanes.ports import Log, Offsets, Store
+from service.lanes.ports import Handed, Log, Offsets, Store
 from service.lanes.preparing import Prepared, Preparer, Shared
 from service.lanes.sweep import Sweep
 from service.lanes.translate import outbound
@@ -79,6 +80,7 @@ class Lane:
         self._inbox = Inbox({}, shared.bounds)
         self._in_hand = 0
         self._awaits = False
+        self._unreadable: Unreadable | None = None
         self._committed: Offsets = {}
         self._noted: Offsets = {}
         self._sweep = Sweep(number, log, store, shared.bounds)
@@ -120,7 +122,9 @@ class Lane:
                     delay_seconds = RETRY_SECONDS
                     await self._work()
                 except Unreadable as error:
-                    self._fail("unreadable", error)
+                    self._stand_still(error)
+                    if await self._is_skipped(error):
+                        continue
                 except WaitAndRetry as error:
                     self._fail("waiting", error)
                 except LaneLost as error:
@@ -133,6 +137,7 @@ class Lane:
                     return  # or it would fence the lane's rightful owner
         finally:
             self.state = "closed"
+            metrics.UNREADABLE_BATCHES.labels(self.number).set(0)
             await self._sweep.stop()
             await self._log.discard()
 
@@ -149,8 +154,13 @@ class Lane:
         self._check_against(await self._log.end(), self._noted)
         self._inbox = Inbox(self._committed, self._shared.bounds)
         self._log.open(self._committed)
-        self.state, self.failure = "open", None
+        self._is_open()
         self._sweep.wake()
+
+    def _is_open(self) -> None:
+        """It stands still for as long as nothing behind the batch that cannot be read was handed over."""
+        self.state = "open" if self._unreadable is None else "unreadable"
+        self.failure = None if self._unreadable is None else str(self._unreadable)
 
     def _look_for_strangers(self) -> None:
         """An owner of ours has the lane from the group, which soon tells this one. Somebody else has not."""
@@ -185,6 +195,32 @@ class Lane:
         metrics.LANE_FAILURES.labels(state).inc()
         log.warning("lane stopped", extra={"lane": self.number, "state": state, "error": str(error)})
 
+    def _stand_still(self, error: Unreadable) -> None:
+        self._fail("unreadable", error)
+        if self._unreadable is None or str(self._unreadable) != str(error):
+            log.error(
+                "a batch cannot be read, and its lane stands still; mend it, or see ratchet skip --help",
+                extra={"lane": self.number, "topic": error.topic, "offset": error.start, "why": error.why},
+            )
+        self._unreadable = error
+        metrics.UNREADABLE_BATCHES.labels(self.number).set(1)
+
+    async def _is_skipped(self, error: Unreadable) -> bool:
+        """Go past it, if somebody says so and everything before it is out: with a dead letter that says who and why."""
+        topic = error.topic.removeprefix(self._shared.prefix)
+        if self._committed.get(topic) != error.start:
+            return False
+        try:
+            skip = await self._store.skips.wanted(topic, error.partition, error.start)
+            if skip is None:
+                return False
+            await self._log.publish([skipped(error, skip)], {**self._committed, topic: error.end})
+        except (WaitAndRetry, LaneLost) as failure:
+            self._fail("waiting", failure)
+            return False
+        log.warning("a batch was skipped", extra={"lane": self.number, "topic": error.topic, "offset": error.start})
+        return True
+
     async def _pause(self, seconds: float) -> None:
         self._wake.clear()
         try:
@@ -203,9 +239,19 @@ class Lane:
                 await self._room.wait()
             handed = await self._log.read()
             self._inbox.add(handed)
+            self._note_readable(handed)
             if any(handed.messages.values()):
                 self.active_at = time.monotonic()
             self._wake.set()
+
+    def _note_readable(self, handed: Handed) -> None:
+        if self._unreadable is None:
+            return
+        if handed.end[self._unreadable.topic.removeprefix(self._shared.prefix)] > self._unreadable.start:
+            self._unreadable = None
+            metrics.UNREADABLE_BATCHES.labels(self.number).set(0)
+            self._is_open()
+            log.info("what could not be read is behind the lane", extra={"lane": self.number})
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[asyncio.Task[None]]:
@@ -278,7 +324,7 @@ class Lane:
             if self._closing or (publishing is not None and publishing.done()):
                 return False
             self._wake.clear()
-            if len(self._inbox):
+            if len(self._inbox) or (reading.done() and self._inbox.has_moved):
                 return True
             if reading.done():
                 reading.result()

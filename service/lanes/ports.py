@@ -203,6 +203,21 @@ class Notes(Protocol):
         """Note it, unless somebody has noted more: offsets only rise."""
 
 
+class Skip(Struct, frozen=True):
+    """Somebody has decided to go past a batch that cannot be read. `at`: microseconds since 1970."""
+
+    by: str
+    reason: str
+    at: Instant
+
+
+class Skips(Protocol):
+    """What may be skipped."""
+
+    async def wanted(self, topic: str, partition: int, offset: int) -> Skip | None:
+        """Whether the batch that begins there may be."""
+
+
 class Store(Protocol):
     """Records, courses and notes. Every method raises WaitAndRetry when the database is away.
 
@@ -220,6 +235,10 @@ class Store(Protocol):
     @property
     def notes(self) -> Notes:
         """What is kept about lanes."""
+
+    @property
+    def skips(self) -> Skips:
+        """Batches that may be skipped."""
 
     async def check(self) -> None:
         """Ask for a sign of life."""

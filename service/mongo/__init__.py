@@ -4,7 +4,7 @@ In come and out go the values of service.lanes.ports. Read in this order:
 
     driver                    the client, and what its errors mean here
     documents                 values as documents, and back
-    records, courses, notes   the Store that lanes need
+    records, courses, notes, skips   the Store that lanes need
     tombstones                why what was erased does not come back
     learners, record_keys, replays, uploads   what only commands need
     store                     all of it, on one database

@@ -1,6 +1,6 @@
 """The store on MongoDB: one database, a part for each subject. Writes are `w: majority, j: true`, reads majority.
 
-`MongoStore` is the Store of service.lanes.ports (records, courses, notes) and has beside it what only commands need.
+`MongoStore` is the Store of service.lanes.ports (records, courses, notes, skips); beside it, what only commands need.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from service.mongo.notes import Notes
 from service.mongo.record_keys import RecordKeys
 from service.mongo.records import Records
 from service.mongo.replays import Replays
+from service.mongo.skips import Skips
 from service.mongo.tombstones import Tombstones
 from service.mongo.uploads import Uploads
 from service.settings import Settings
@@ -41,6 +42,7 @@ class MongoStore:
         self.keys = RecordKeys(chosen)
         self.learners = Learners(chosen, self._tombstones)
         self.replays = Replays(chosen, group)
+        self.skips = Skips(chosen, group)
         self.uploads = Uploads(chosen)
 
     async def check(self) -> None:

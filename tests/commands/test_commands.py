@@ -50,6 +50,7 @@ RESET = {**ATTENDED, "message_id": "m2", "changed_at": "2026-01-03T09:00:00Z", "
         "learner export",
         "learner erase",
         "lag",
+        "skip",
         "dead-letters",
         "dead-letters list",
         "dead-letters show",

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from contracts.fields import course_key_of
 from rules.values import Instant
 from service.lanes.packed import unpack
-from service.lanes.ports import History, Offsets, Page, StoredCourse, StoredRecord
+from service.lanes.ports import History, Offsets, Page, Skip, StoredCourse, StoredRecord
 
 
 class MemoryRecords:
@@ -139,6 +139,16 @@ class MemoryNotes:
             self.by_lane[lane] = dict(committed)
 
 
+class MemorySkips:
+    """The Skips of service.lanes.ports."""
+
+    def __init__(self) -> None:
+        self.by_place: dict[tuple[str, int, int], Skip] = {}
+
+    async def wanted(self, topic: str, partition: int, offset: int) -> Skip | None:
+        return self.by_place.get((topic, partition, offset))
+
+
 class MemoryStore:
     """The Store of service.lanes.ports, and what erasures need."""
 
@@ -146,6 +156,7 @@ class MemoryStore:
         self.records = MemoryRecords()
         self.courses = MemoryCourses()
         self.notes = MemoryNotes()
+        self.skips = MemorySkips()
         self.learners = MemoryLearners(self.records)
 
     async def check(self) -> None:

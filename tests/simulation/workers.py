@@ -249,6 +249,7 @@ class FaultyStore:
         self.records = FaultyRecords(store, self._faults, meddle)
         self.courses = FaultyCourses(store.courses, self._faults)
         self.notes = FaultyNotes(store.notes, self._faults)
+        self.skips = store.skips
 
     async def check(self) -> None:
         await self._faults.before()
