@@ -16,6 +16,10 @@ INTERNAL_ERRORS = Counter(
 UNREADABLE_BATCHES = Gauge(
     "ratchet_unreadable_batches", "1 while a lane stands still at a batch that cannot be read, by lane.", ["lane"]
 )
+HANGING_TRANSACTIONS = Gauge(
+    "ratchet_hanging_transactions", "Transactions of other producers that keep lanes of this worker from reading on."
+)
+DELETED_UNREAD = Counter("ratchet_deleted_unread_total", "Offsets that retention deleted before they were read.")
 REROUTED = Counter("ratchet_rerouted_total", "Messages found in another partition than their key's.")
 ERASED = Counter("ratchet_erased_total", "Messages dropped because their learner was erased.")
 STORE_MISSES = Counter("ratchet_store_misses_total", "Compare-and-set writes that missed and were decided again.")

@@ -7,19 +7,24 @@ the consumer gets on. Kafka does not tell when a commit was made, so the window 
     warning  the lane commits, but its lag has not fallen once in the window
     stalled  there is lag, and nothing was committed in the window though the group has members
     stopped  there is lag, nothing was committed, and the group has no members
+
+and two that Burrow does not have:
+
+    blocked     a transaction of another producer was open all through the window: what lies behind cannot be read
+    unreadable  the lane's next batch cannot be unpacked (ratchet skip)
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
 from service.kafka.lag import LagReader, LaneSample, Sample
 
-Status = Literal["ok", "warning", "stalled", "stopped"]
-SEVERITY: tuple[Status, ...] = ("ok", "warning", "stalled", "stopped")
+Status = Literal["ok", "warning", "blocked", "stalled", "stopped", "unreadable"]
+SEVERITY: tuple[Status, ...] = get_args(Status)
 
 
 class LaneLag(Struct, frozen=True):
@@ -57,6 +62,10 @@ def _judge_lane(number: int, window: Sequence[Sample]) -> LaneLag:
 
 
 def _status(seen: Sequence[LaneSample], *, members: bool) -> Status:
+    if seen[-1].unreadable:
+        return "unreadable"
+    if len(seen) > 1 and all(sample.blocked and sample.stable == seen[0].stable for sample in seen):
+        return "blocked"
     if any(sample.lag_messages == 0 for sample in seen):
         return "ok"
     if seen[-1].committed == seen[0].committed:
@@ -65,12 +74,14 @@ def _status(seen: Sequence[LaneSample], *, members: bool) -> Status:
     return "ok" if falls else "warning"
 
 
-async def watch(reader: LagReader, window_seconds: float, every_seconds: float) -> AsyncIterator[list[LaneLag]]:
-    """What the latest window says, after each sample, for ever."""
+async def watch(
+    reader: LagReader, window_seconds: float, every_seconds: float
+) -> AsyncIterator[tuple[list[LaneLag], bool]]:
+    """What the latest window says, after each sample, for ever; and whether more samples could say nothing else."""
     window: list[Sample] = []
     while True:
         window.append(await reader.sample())
         while window[-1].at - window[0].at > window_seconds:
             window.pop(0)
-        yield judge(window)
+        yield judge(window), not any(lane.lag_messages or lane.blocked for lane in window[-1].lanes.values())
         await asyncio.sleep(every_seconds)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from service.admin.lag import LaneLag
     from service.settings import Settings
 
-STYLES = {"ok": "green", "warning": "yellow", "stalled": "red", "stopped": "red"}
+STYLES = {"ok": "green", "warning": "yellow", "blocked": "yellow"}
+"""Red otherwise."""
 
 
 def lag(
@@ -28,7 +29,8 @@ def lag(
     """How far the workers are behind: messages and seconds, by lane and in sum, the trend, and whether to act.
 
     ok: nothing waits, or the lane catches up. warning: it works, but falls behind. stalled: something waits, and
-    nothing was done in the window. stopped: likewise, and nobody consumes. Exit status 0 when all is ok, 1 when not.
+    nothing was done in the window. stopped: likewise, and nobody consumes. blocked: a transaction that another producer
+    has left open keeps messages from being read. unreadable: a batch cannot be unpacked. Exit status 0 when all is ok.
     """
 
     async def look(settings: "Settings") -> "list[LaneLag]":
@@ -41,12 +43,12 @@ def lag(
         deadline = time.monotonic() + window_seconds
         async with open_lag_reader(settings, group) as reader:
             with Live(console=console(), auto_refresh=False, transient=not watching) as live:
-                async for judged in watch(reader, window_seconds, min(1.0, window_seconds / 4)):
+                async for judged, is_quiet in watch(reader, window_seconds, min(1.0, window_seconds / 4)):
                     if watching and not as_json:
                         live.update(_table(judged), refresh=True)
                     elif watching:
                         typer.echo(_json(judged))
-                    elif judged[-1].lag_messages == 0 or time.monotonic() > deadline:
+                    elif is_quiet or time.monotonic() > deadline:
                         break
         return judged
 
@@ -80,6 +82,6 @@ def _table(judged: "list[LaneLag]") -> "Table":
             f"{lag.lag_messages:,}",
             f"{lag.lag_seconds:,.1f}",
             f"{lag.trend:+,.1f}",
-            f"[{STYLES[lag.status]}]{lag.status}",
+            f"[{STYLES.get(lag.status, 'red')}]{lag.status}",
         )
     return shown

@@ -7,6 +7,7 @@ Read in this order:
     topics                  created and checked
     batches                 what is read of record batches: nothing lost, and what cannot be read is named
     consumer                the worker's consumer, which FastStream makes
+    transactions            those that other producers have left open
     assignment              the group's assignment as lanes: opened, fed, watched, closed
     log                     one lane's transactional producer and offsets, the Log of service.lanes.ports
     sender                  messages of administrators

@@ -12,12 +12,13 @@ from aiokafka.errors import KafkaError
 
 from contracts.topics import CONSUMED
 from service import metrics
-from service.errors import RestartProcess, WaitAndRetry
+from service.errors import FixConfiguration, RestartProcess, WaitAndRetry
 from service.kafka.log import KafkaLog
 from service.kafka.partitioner import partition_of
+from service.kafka.transactions import find_hanging
 from service.lanes.bounds import Bounds
 from service.lanes.flood import Flood
-from service.lanes.health import FloodHealth, Health, State
+from service.lanes.health import FloodHealth, HangingTransaction, Health, State
 from service.lanes.lane import Lane
 from service.lanes.ports import Store
 from service.lanes.preparing import Shared, Turns
@@ -44,6 +45,9 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
     ) -> None:
         self.by_number: dict[int, Lane] = {}
         self._joined = False
+        self._ends: dict[TopicPartition, int] = {}
+        self._measured: set[int] = set()
+        self._hanging: Sequence[HangingTransaction] = ()
         self._outages: dict[str, str | None] = {"kafka": None, "mongodb": None}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails with what a lane could not deal with: a setting to be mended, or a bug."""
@@ -101,6 +105,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             self._outages,
             FloodHealth(flood.is_on, flood.unusable, flood.messages),
             [await lane.health() for _, lane in sorted(self.by_number.items())],
+            self._hanging,
         )
 
     async def keep_watch(self) -> None:
@@ -112,6 +117,30 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             self._outages = {"kafka": await self._kafka_outage(), "mongodb": await self._mongodb_outage()}
+            if not self._outages["kafka"]:
+                await self._look_for_hanging_transactions()
+
+    async def _look_for_hanging_transactions(self) -> None:
+        """Where messages lie behind what can be read, and that has not moved since the last look."""
+        consumer, was = self._consumer(), self._ends
+        self._ends = {
+            place: stable
+            for place in consumer.assignment()
+            if (stable := consumer.last_stable_offset(place)) is not None and stable < (consumer.highwater(place) or 0)
+        }
+        stuck = {place: offset for place, offset in self._ends.items() if was.get(place) == offset}
+        known = {(one.topic, one.partition, one.offset): one for one in self._hanging}
+        new = {place: offset for place, offset in stuck.items() if (*place, offset) not in known}
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                found = await find_hanging(self._settings, new)
+        except (KafkaError, FixConfiguration, TimeoutError):
+            return  # the next look tells
+        for one in found:
+            log.warning("a transaction hangs: its lane waits for its end", extra=one._asdict())
+        still = [one for place, one in known.items() if stuck.get(TopicPartition(*place[:2])) == one.offset]
+        self._hanging = [*still, *found]
+        metrics.HANGING_TRANSACTIONS.set(len(self._hanging))
 
     async def _kafka_outage(self) -> str | None:
         consumer = self._consumer()
@@ -142,9 +171,14 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             states = [lane.state for lane in lanes]
             for state in get_args(State):
                 metrics.LANES.labels(state).set(states.count(state))
+            for number in self._measured - set(self.by_number):
+                metrics.LAG_MESSAGES.remove(number)  # it is somebody else's to tell now
+            self._measured = set(self.by_number)
             for lane in lanes:
                 lag_messages = await lane.lag_messages()
                 metrics.LAG_MESSAGES.labels(lane.number).set(lag_messages)
+                if lane.state == "open" and not lag_messages:
+                    lane.active_at = time.monotonic()  # there was nothing to do
                 still_seconds = time.monotonic() - lane.active_at
                 if (lag_messages or lane.state != "open") and still_seconds > self._settings.stall_seconds:
                     raise RestartProcess(

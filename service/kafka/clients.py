@@ -34,15 +34,14 @@ def make_producer(settings: Settings, transactional_id: str | None = None) -> AI
 
 
 def make_reader(settings: Settings, group: str | None = None, **options: Any) -> AIOKafkaConsumer:
-    """A consumer for commands: reads what is committed, and commits nothing by itself."""
+    """A consumer for commands: reads what is committed unless told otherwise, and commits nothing by itself."""
     return AIOKafkaConsumer(
         **settings.kafka_options(),
         group_id=group,
-        isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         check_crcs=settings.kafka_check_crcs,
-        **options,
+        **{"isolation_level": "read_committed", **options},
     )
 
 

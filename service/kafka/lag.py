@@ -11,21 +11,37 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from contracts.topics import CONSUMED
-from service.kafka import topics
+from service.errors import Unreadable
+from service.kafka import batches, topics
 from service.kafka.clients import make_reader, started
 from service.settings import Settings
 
-PEEK_SECONDS = 5.0
-"""For reading the oldest messages that wait."""
+PEEK_SECONDS = 2.0
+"""For counting what waits."""
+PAUSE_SECONDS = 0.02
 EMPTY = {"Empty", "Dead"}
 
 
 class LaneSample(NamedTuple):
-    """One lane at one instant, over all its topics."""
+    """One lane at one instant, over all its topics. `stable`: up to where it can be read.
+
+    `blocked`: something lies behind that; `unreadable`: its next batch cannot be unpacked.
+    """
 
     committed: int
     lag_messages: int
     lag_seconds: float
+    stable: int = 0
+    blocked: bool = False
+    unreadable: bool = False
+
+
+class Waiting(NamedTuple):
+    """What waits in a partition: how many messages, since when (milliseconds since 1970), whether it can be read."""
+
+    messages: int
+    oldest: int
+    unreadable: bool = False
 
 
 class Sample(NamedTuple):
@@ -43,33 +59,40 @@ class LagReader:
         self,
         admin: AIOKafkaAdminClient,
         consumer: AIOKafkaConsumer,
+        writers: AIOKafkaConsumer,
         group: str,
         partitions: Sequence[TopicPartition],
     ) -> None:
         self._admin = admin
         self._consumer = consumer
+        self._writers = writers
+        """Sees what is written, whether it is committed or not."""
         self._group = group
         self._partitions = partitions
 
     async def sample(self) -> Sample:
         """How things stand now."""
-        committed, ends, beginnings, members = await asyncio.gather(
+        committed, ends, written, beginnings, members = await asyncio.gather(
             self._committed(),
             self._consumer.end_offsets(self._partitions),
+            self._writers.end_offsets(self._partitions),
             self._consumer.beginning_offsets(self._partitions),
             self._has_members(),
         )
         start = {tp: max(committed.get(tp, 0), beginnings[tp]) for tp in self._partitions}
-        waiting = {tp: ends[tp] - start[tp] for tp in self._partitions if ends[tp] > start[tp]}
-        oldest = await self._oldest(start, ends, waiting)
+        waiting = await self._look_into({tp: start[tp] for tp in self._partitions if ends[tp] > start[tp]}, ends)
         now = time.time()
         lanes: dict[int, LaneSample] = {}
         for number in {tp.partition for tp in self._partitions}:
             own = [tp for tp in self._partitions if tp.partition == number]
+            there = [waiting[tp] for tp in own if tp in waiting]
             lanes[number] = LaneSample(
                 committed=sum(start[tp] for tp in own),
-                lag_messages=sum(waiting[tp] for tp in own if tp in oldest),
-                lag_seconds=max((now - oldest[tp] / 1000 for tp in own if tp in oldest), default=0.0),
+                lag_messages=sum(one.messages for one in there),
+                lag_seconds=max((now - one.oldest / 1000 for one in there), default=0.0),
+                stable=sum(ends[tp] for tp in own),
+                blocked=any(written[tp] > ends[tp] for tp in own),
+                unreadable=any(one.unreadable for one in there),
             )
         return Sample(now, members, lanes)
 
@@ -87,35 +110,51 @@ class LagReader:
             return False
         return any(group[2] not in EMPTY for response in described for group in response.groups)
 
-    async def _oldest(
-        self,
-        start: Mapping[TopicPartition, int],
-        ends: Mapping[TopicPartition, int],
-        waiting: Mapping[TopicPartition, int],
-    ) -> dict[TopicPartition, int]:
-        """When the oldest message that waits was sent, in milliseconds. What ends a transaction is no message."""
-        oldest: dict[TopicPartition, int] = {}
-        for tp in waiting:
-            self._consumer.seek(tp, start[tp])
-        self._consumer.resume(*waiting)
-        open_ones = set(waiting)
+    async def _look_into(
+        self, start: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, Waiting]:
+        """Count what can be read, because ends of transactions and aborted messages take offsets, too.
+
+        Of a long backlog the rest is estimated: every offset a message.
+        """
+        found: dict[TopicPartition, Waiting] = {}
+        for place in start:
+            self._consumer.seek(place, start[place])
+        self._consumer.resume(*start)
         deadline = time.monotonic() + PEEK_SECONDS
-        while open_ones and time.monotonic() < deadline:
-            for tp, records in (await self._consumer.getmany(*open_ones, timeout_ms=200)).items():
-                oldest.setdefault(tp, records[0].timestamp)
-            for tp in list(open_ones):
-                if tp in oldest or await self._consumer.position(tp) >= ends[tp]:
-                    open_ones.discard(tp)
-        self._consumer.pause(*waiting)
-        return oldest
+        left = set(start)
+        while left and time.monotonic() < deadline:
+            for place in list(left):
+                if await self._count(place, found, ends[place]):
+                    left.discard(place)
+            await asyncio.sleep(PAUSE_SECONDS)
+        for place in left & found.keys():
+            rest = ends[place] - await self._consumer.position(place)
+            found[place] = found[place]._replace(messages=found[place].messages + rest)
+        self._consumer.pause(*start)
+        return found
+
+    async def _count(self, place: TopicPartition, found: dict[TopicPartition, Waiting], end: int) -> bool:
+        """Count what has come of a partition; True once it is through, or can go no further."""
+        try:
+            records = (await self._consumer.getmany(place)).get(place, [])
+        except Unreadable as error:
+            known = found.get(place, Waiting(0, int(time.time() * 1000)))
+            found[place] = Waiting(known.messages + end - error.start, known.oldest, unreadable=True)
+            return True
+        if records:
+            known = found.get(place, Waiting(0, records[0].timestamp))
+            found[place] = known._replace(messages=known.messages + len(records))
+        return bool(await self._consumer.position(place) >= end)
 
 
 @asynccontextmanager
 async def open_lag_reader(settings: Settings, group: str | None = None) -> AsyncIterator[LagReader]:
     """A reader, while the context lasts. Raises FixConfiguration where Kafka does not answer."""
     admin = AIOKafkaAdminClient(**settings.kafka_options())
-    consumer = make_reader(settings, max_partition_fetch_bytes=64 * 1024)
-    async with started(settings, admin), started(settings, consumer):
+    batches.install()
+    consumer, writers = make_reader(settings), make_reader(settings, isolation_level="read_uncommitted")
+    async with started(settings, admin), started(settings, consumer), started(settings, writers):
         counts = await topics.partitions(settings)
         partitions = [
             TopicPartition(settings.topic_prefix + topic.name, number)
@@ -124,4 +163,4 @@ async def open_lag_reader(settings: Settings, group: str | None = None) -> Async
         ]
         consumer.assign(partitions)  # once: aiokafka may not stop right after another one
         consumer.pause(*partitions)
-        yield LagReader(admin, consumer, settings.group if group is None else group, partitions)
+        yield LagReader(admin, consumer, writers, settings.group if group is None else group, partitions)

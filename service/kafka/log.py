@@ -65,15 +65,16 @@ class KafkaLog:
         async with _kafka_answers("read the committed offsets"):
             found = await asyncio.gather(*(self._consumer.committed(tp) for tp in self._partitions.values()))
         offsets = dict(zip(self._partitions, found, strict=True))
+        beginning = await self.beginning() if None in found else {}
         return {
-            topic: offset if offset is not None else fallback.get(topic) or await self.beginning(topic)
+            topic: offset if offset is not None else (fallback.get(topic) or beginning[topic])
             for topic, offset in offsets.items()
         }
 
-    async def beginning(self, topic: str) -> int:
-        partition = self._partitions[topic]
-        async with _kafka_answers("read where a topic begins"):
-            return int((await self._consumer.beginning_offsets([partition]))[partition])
+    async def beginning(self) -> dict[str, int]:
+        async with _kafka_answers("read where the topics begin"):
+            beginnings = await self._consumer.beginning_offsets(list(self._partitions.values()))
+        return {topic: int(beginnings[partition]) for topic, partition in self._partitions.items()}
 
     async def end(self) -> dict[str, int]:
         async with _kafka_answers("read where the topics end"):

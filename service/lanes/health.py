@@ -7,7 +7,10 @@ State = Literal["taking over", "open", "waiting", "unreadable", "lost", "closed"
 
 
 class LaneHealth(NamedTuple):
-    """One lane. `failure`: why it waits; `ready`: open, and not waiting for what an earlier owner went through."""
+    """One lane. `failure`: why it waits; `ready`: open, and not waiting for what an earlier owner went through.
+
+    `deleted_unread`: what retention took before this worker could read it.
+    """
 
     lane: int
     state: State
@@ -15,6 +18,7 @@ class LaneHealth(NamedTuple):
     failure: str | None
     ready: bool
     paused_reevaluations: int
+    deleted_unread: Sequence[str] = ()
 
 
 class FloodHealth(NamedTuple):
@@ -25,6 +29,19 @@ class FloodHealth(NamedTuple):
     of_messages: int
 
 
+class HangingTransaction(NamedTuple):
+    """A producer has begun it at this offset and not ended it: nothing from there on can be read.
+
+    `producer_id`, `last_write_at` (milliseconds since 1970): None where Kafka does not tell.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    producer_id: int | None
+    last_write_at: int | None
+
+
 class Health(NamedTuple):
     """A worker. `joined`: the group has given it lanes once; `outages`: what is away, and how that shows."""
 
@@ -32,6 +49,7 @@ class Health(NamedTuple):
     outages: Mapping[str, str | None]
     dead_letters: FloodHealth
     lanes: Sequence[LaneHealth]
+    hanging_transactions: Sequence[HangingTransaction] = ()
 
     @property
     def ready(self) -> bool:

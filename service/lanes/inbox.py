@@ -66,6 +66,16 @@ class Inbox:
         self._waiting[topic].extend(messages)
         self._handed_over[topic] = end
 
+    def pass_to(self, beginning: Offsets) -> None:
+        """What was before these offsets has been deleted, read or not."""
+        for topic, offset in beginning.items():
+            self._handed_over[topic] = max(self._handed_over[topic], offset)
+
+    @property
+    def handed_over(self) -> Offsets:
+        """Up to where."""
+        return self._handed_over
+
     def next_batch(self) -> Batch:
         """What waits, within the bounds."""
         return self._batch(self._cut())

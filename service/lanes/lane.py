@@ -81,6 +81,7 @@ class Lane:
         self._in_hand = 0
         self._awaits = False
         self._unreadable: Unreadable | None = None
+        self._deleted: list[str] = []
         self._committed: Offsets = {}
         self._noted: Offsets = {}
         self._sweep = Sweep(number, log, store, shared.bounds)
@@ -106,7 +107,8 @@ class Lane:
         """How it stands."""
         ready = self.state == "open" and not self._awaits
         lag_messages = await self.lag_messages()
-        return LaneHealth(self.number, self.state, lag_messages, self.failure, ready, self._sweep.paused_courses)
+        paused = self._sweep.paused_courses
+        return LaneHealth(self.number, self.state, lag_messages, self.failure, ready, paused, self._deleted)
 
     async def lag_messages(self) -> int:
         """Messages known to be waiting: not handed over yet, in the inbox, or in a batch in hand."""
@@ -153,7 +155,8 @@ class Lane:
         self._committed = await self._log.committed(self._noted)
         self._check_against(await self._log.end(), self._noted)
         self._inbox = Inbox(self._committed, self._shared.bounds)
-        self._log.open(self._committed)
+        self._pass_deleted(await self._log.beginning())
+        self._log.open(self._inbox.handed_over)
         self._is_open()
         self._sweep.wake()
 
@@ -161,6 +164,19 @@ class Lane:
         """It stands still for as long as nothing behind the batch that cannot be read was handed over."""
         self.state = "open" if self._unreadable is None else "unreadable"
         self.failure = None if self._unreadable is None else str(self._unreadable)
+
+    def _pass_deleted(self, beginning: Offsets) -> None:
+        """Retention has overtaken the lane: nothing can be done, but nobody shall find out by chance."""
+        for topic, offset in beginning.items():
+            known = self._committed[topic]
+            if known < offset:
+                told = (
+                    f"{self._shared.prefix}{topic}: offsets {known} to {offset - 1} were deleted before they were read"
+                )
+                log.error("messages were deleted before they were read", extra={"lane": self.number, "what": told})
+                metrics.DELETED_UNREAD.inc(offset - known)
+                self._deleted.append(told)
+        self._inbox.pass_to(beginning)
 
     def _look_for_strangers(self) -> None:
         """An owner of ours has the lane from the group, which soon tells this one. Somebody else has not."""

@@ -271,8 +271,8 @@ class Log(Protocol):
     def is_owned(self) -> bool:
         """Whether the group still gives this lane to this worker."""
 
-    async def beginning(self, topic: str) -> int:
-        """The first offset that the topic still has: what was before it has been deleted and never comes."""
+    async def beginning(self) -> dict[str, int]:
+        """By topic, the first offset that it still has: what was before it has been deleted and never comes."""
 
     async def unread(self) -> int:
         """How many offsets could be read that have not been handed over yet. An open transaction ends what can."""

@@ -57,8 +57,10 @@ async def test_readyz_tells_all_of_a_worker_that_is_well() -> None:
                 "failure": None,
                 "ready": True,
                 "paused_reevaluations": 0,
+                "deleted_unread": [],
             }
         ],
+        "hanging_transactions": [],
     }
 
 
@@ -80,7 +82,7 @@ async def test_ready_means_that_it_can_work(health: Health, ready: bool) -> None
     assert (status, told["ready"]) == ((200, True) if ready else (503, False))
     assert told["outages"] == health.outages
     assert told["dead_letters"] == health.dead_letters._asdict()
-    assert told["lanes"] == [lane._asdict() for lane in health.lanes]
+    assert told["lanes"] == [{**lane._asdict(), "deleted_unread": []} for lane in health.lanes]
 
 
 async def test_livez_needs_nothing_but_the_event_loop() -> None:
