@@ -84,9 +84,9 @@ async def find_hanging(settings: Settings, stuck: Mapping[TopicPartition, int]) 
 
 
 async def _find(admin: AIOKafkaAdminClient, place: TopicPartition, offset: int) -> HangingTransaction:
-    client = admin._client  # noqa: SLF001  # it alone knows who leads a partition
-    await client.fetch_all_metadata()
-    answer: Any = await client.send(client.cluster.leader_for_partition(place), _DescribeProducers(place))
+    cluster = await admin._client.fetch_all_metadata()  # noqa: SLF001  # it alone knows who leads a partition
+    leader = cluster.leader_for_partition(place)
+    answer: Any = await admin._send_request_to_node(leader, _DescribeProducers(place))  # noqa: SLF001
     for _, partitions, _ in answer.topics:
         for _, _, _, producers, _ in partitions:
             for producer_id, _, _, last_timestamp, _, start, _ in producers:

@@ -45,6 +45,22 @@ def test_the_rules(seen: Seen, members: bool, status: str) -> None:
     assert total.lag_messages == seen[-1][1]
 
 
+@pytest.mark.parametrize(
+    ("lanes", "status"),
+    [
+        ([LaneSample(5, 0, 0.0, 9, blocked=True)] * 2, "blocked"),
+        ([LaneSample(5, 3, 0.0, 9, blocked=True)] * 2, "blocked"),
+        ([LaneSample(5, 0, 0.0, 9, blocked=True), LaneSample(5, 0, 0.0, 12, blocked=True)], "ok"),
+        ([LaneSample(5, 0, 0.0, 9, blocked=True), LaneSample(5, 0, 0.0, 9)], "ok"),
+        ([LaneSample(5, 0, 0.0, 9, blocked=True)], "ok"),
+        ([LaneSample(5, 3, 0.0, 9), LaneSample(6, 2, 0.0, 9, unreadable=True)], "unreadable"),
+    ],
+    ids=["hangs", "hangs while others wait", "moves", "ended", "seen once", "damaged"],
+)
+def test_what_cannot_be_read_is_no_matter_of_falling_behind(lanes: list[LaneSample], status: str) -> None:
+    assert judge([Sample(float(at), True, {0: lane}) for at, lane in enumerate(lanes)])[0].status == status
+
+
 def test_the_trend_is_messages_a_second() -> None:
     window = [Sample(at, True, {0: LaneSample(100 - lag, lag, 1.0)}) for at, lag in ((10.0, 100), (14.0, 60))]
     assert judge(window)[0] == LaneLag(0, "ok", 60, 1.0, -10.0)
