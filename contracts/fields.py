@@ -54,11 +54,17 @@ def format_timestamp(instant: int) -> str:
     return (_EPOCH + instant * _MICROSECOND).isoformat().removesuffix("+00:00") + "Z"
 
 
+def integral(value: object) -> object:
+    """As JSON Schema has it: 100.0 is the integer 100."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
-Version = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
-Minutes = Annotated[int, Field(ge=0)]
-ScheduledMinutes = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
-Percent = Annotated[int, Field(ge=0, le=100)]
+Version = Annotated[int, Field(ge=1, le=MAX_NUMBER), BeforeValidator(integral)]
+Minutes = Annotated[int, Field(ge=0), BeforeValidator(integral)]
+ScheduledMinutes = Annotated[int, Field(ge=1, le=MAX_NUMBER), BeforeValidator(integral)]
+Percent = Annotated[int, Field(ge=0, le=100), BeforeValidator(integral)]
+Threshold = Annotated[int, Field(ge=1, le=100), BeforeValidator(integral)]
 Timestamp = Annotated[
     int,
     BeforeValidator(parse_timestamp),
@@ -69,7 +75,7 @@ Timestamp = Annotated[
 
 
 class Message(BaseModel):
-    """Readers ignore fields that they do not know, and convert nothing: "5" is not 5."""
+    """Readers ignore fields that they do not know, and convert nothing: "5" is not 5 (but 5.0 is)."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 

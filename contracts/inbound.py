@@ -11,6 +11,7 @@ from contracts.fields import (
     Minutes,
     Percent,
     ScheduledMinutes,
+    Threshold,
     Timestamp,
     Version,
     course_key,
@@ -116,7 +117,7 @@ class StepDefinition(Message):
     kind: Literal["event", "on_the_job_training", "other"]
     title: str | None = None
     required: bool = True
-    threshold_percent: Annotated[int, Field(ge=1, le=100)] = 100
+    threshold_percent: Threshold = 100
     scheduled_minutes: ScheduledMinutes | None = None
     sessions: Annotated[list[SessionDefinition], Field(min_length=1, max_length=1000)] | None = None
 

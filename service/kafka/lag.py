@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -153,8 +153,11 @@ async def open_lag_reader(settings: Settings, group: str | None = None) -> Async
     """A reader, while the context lasts. Raises FixConfiguration where Kafka does not answer."""
     admin = AIOKafkaAdminClient(**settings.kafka_options())
     batches.install()
-    consumer, writers = make_reader(settings), make_reader(settings, isolation_level="read_uncommitted")
-    async with started(settings, admin), started(settings, consumer), started(settings, writers):
+    async with AsyncExitStack() as opened:
+        await opened.enter_async_context(started(settings, admin))
+        consumer, writers = make_reader(settings), make_reader(settings, isolation_level="read_uncommitted")
+        for reader in (consumer, writers):
+            await opened.enter_async_context(started(settings, reader))
         counts = await topics.partitions(settings)
         partitions = [
             TopicPartition(settings.topic_prefix + topic.name, number)

@@ -5,7 +5,7 @@ and one transaction a batch with changes, dead letters and offsets (`ports.Log`)
 
     ports, bounds, health   what a lane needs of the world, what limits it, what it says of itself
     inbox                   what was handed over, cut into batches
-    translate               bytes → facts, requests, definitions, dead letters; changes → bytes
+    translate, envelope     bytes → facts, requests, definitions, dead letters; changes → bytes
     batch                   what a batch makes of records and courses; pure
     deciding, parts         a batch's records loaded, decided, stored, some at a time
     preparing               messages → stored records, whatever is in them

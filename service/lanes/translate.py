@@ -44,9 +44,14 @@ from rules.values import (
     Value,
     timeline,
 )
+from service.lanes.envelope import NoEnvelope, unwrapped
 from service.lanes.ports import Outbound, Received, StoredCourse, StoredDefinition
 
 BY_NAME: Mapping[str, Topic] = {topic.name: topic for topic in CONSUMED}
+TOMBSTONE = (
+    "value: is null; a tombstone does not delete a course here, because completions were decided under it: "
+    "send a new version of the definition instead"
+)
 EXPLANATION_LIMIT = 2000
 """Characters: a message can be wrong in a thousand fields, its explanation need not name them all."""
 DETAIL_LIMIT = 1000
@@ -104,7 +109,7 @@ def translate(received: Received, partition_of: Callable[[bytes], int], prefix: 
             return Unusable("invalid_message", f"header {headers.REROUTED_TOPIC}: must name a topic that is read here")
         topic = original
     traceparent = headers.first(received.headers, headers.TRACEPARENT) if received.headers else None
-    item = read(topic, received.value, traceparent)
+    item = read(topic, received.value, traceparent, received.headers)
     if isinstance(item, Unusable):
         return item
     key = item.key.encode()
@@ -115,14 +120,16 @@ def translate(received: Received, partition_of: Callable[[bytes], int], prefix: 
 
 
 def read(
-    topic: Topic, value: bytes | None, traceparent: bytes | None
+    topic: Topic, value: bytes | None, traceparent: bytes | None, around: headers.Headers = ()
 ) -> HeardFact | HeardRequest | HeardDefinition | Unusable:
     """What a message's value says, whatever its key and partition."""
     invalid = "invalid_definition" if topic is COURSE_DEFINED else "invalid_message"
     if value is None:
-        return Unusable(invalid, "value: is null, must be a JSON object")
+        return Unusable(invalid, TOMBSTONE if topic is COURSE_DEFINED else "value: is null, must be a JSON object")
     try:
-        message = topic.model.model_validate_json(value)
+        message = topic.model.model_validate_json(unwrapped(value, around))
+    except NoEnvelope as error:
+        return Unusable(invalid, str(error))
     except ValidationError as error:
         return _unusable(error, invalid)
     if isinstance(message, CourseDefined):

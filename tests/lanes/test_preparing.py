@@ -17,8 +17,10 @@ from contracts.topics import ATTENDANCE_CHANGED, COURSE_DEFINED, DEAD_LETTER, FA
 from service.errors import WaitAndRetry
 from service.kafka.partitioner import partition_of
 from service.lanes import deciding, preparing
+from service.lanes.batch import decide_record
 from service.lanes.bounds import Bounds
 from service.lanes.flood import Flood
+from service.lanes.parts import translate_all
 from service.lanes.ports import Outbound, Received
 from service.lanes.preparing import Prepared, Preparer, Shared, Turns
 from service.settings import Settings
@@ -76,7 +78,7 @@ async def test_a_first_definition_from_the_future_stops_nobody(beside: list[Rece
 
 def failing_at(learner: str, error: BaseException) -> Callable[..., Any]:
     """Deciding, with a fault that this learner's messages meet."""
-    decide = deciding.decide_record
+    decide = decide_record
 
     def faulty(stored: Any, heard: Any, *rest: Any) -> Any:
         if f"/{learner}/" in stored.key:
@@ -114,7 +116,7 @@ async def test_what_the_world_fails_at_is_waited_for() -> None:
 
 
 async def test_a_fault_in_translating_is_isolated_too() -> None:
-    translate = preparing.translate_all
+    translate = translate_all
 
     async def faulty(messages: Sequence[Received], *rest: Any) -> Any:
         if any(b"l-3" in (message.key or b"") for message in messages):
