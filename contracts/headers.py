@@ -1,5 +1,6 @@
 """Kafka headers: CloudEvents' binding in binary mode; where dead letters, rerouted and replayed messages come from."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -12,6 +13,7 @@ _VERSION = "ce_specversion", b"1.0"
 _SOURCE = "ce_source", CE_SOURCE.encode()
 _CONTENT_TYPE = "content-type", b"application/json"
 TRACEPARENT = "traceparent"
+_TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 REROUTED_TOPIC = "ratchet-original-topic"
 REROUTED_PARTITION = "ratchet-original-partition"
 REROUTED_OFFSET = "ratchet-original-offset"
@@ -22,6 +24,12 @@ _REROUTED = (REROUTED_TOPIC, REROUTED_PARTITION, REROUTED_OFFSET, REROUTED_TIMES
 def first(headers: Headers, name: str) -> bytes | None:
     """The first value under a name, None where there is none."""
     return next((value for header, value in headers if header == name), None)
+
+
+def trace_of(headers: Headers) -> bytes | None:
+    """The trace that a message is part of, as W3C Trace Context has it; whatever else stands there is not passed on."""
+    said = first(headers, TRACEPARENT)
+    return said if said is not None and _TRACE.fullmatch(said) else None
 
 
 def cloud_event(message_id: str, event_type: str, time: str, traceparent: bytes | None) -> Headers:

@@ -114,6 +114,7 @@ class DeadLetterHeaders(Message):
         "message_id_reused",
         "invalid_definition",
         "stale_definition",
+        "record_limit",
         "internal_error",
         "skipped",
     ] = Field(alias="kafka_dlt-exception-fqcn")

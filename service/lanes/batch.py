@@ -14,7 +14,7 @@ from contracts import headers
 from contracts.fields import course_key_of
 from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
-from rules.values import Change, Fact, Instant, Record, Timeline
+from rules.values import Change, Fact, Instant, Record, Step, StepDefinition, Timeline
 from rules.window import recall, shorten
 from service.errors import Unreadable
 from service.lanes.packed import Packed, pack, unpack
@@ -42,6 +42,9 @@ from service.lanes.translate import (
 
 COURSE_LIMIT = 8_000_000
 """Characters of all versions of a course: they are kept in one document, far below MongoDB's 16 MB."""
+
+WAITING_PLACES_LIMIT = 500
+"""Steps and sessions of a record that its course's definition does not have. Those that it has are bounded by it."""
 
 Letter = tuple[Received, Unusable]
 """A message for the dead letters."""
@@ -167,12 +170,46 @@ def _hear(
         if past.fact != fact:
             raise Refused(_reused(fact.message_id))
         return record, ()
-    if fact.changed_at > clock.future and fact.message_id not in record.facts:
-        raise Refused(_from_the_future(fact.changed_at, clock))  # one known already was let pass by another clock
+    if fact.message_id not in record.facts:  # what is known already was let pass, by another clock or bound
+        if fact.changed_at > clock.future:
+            raise Refused(_from_the_future(fact.changed_at, clock))
+        if problem := _no_room_for(fact, record, timeline):
+            raise Refused(Unusable("record_limit", problem))
     try:
         return decide(record, fact, timeline, clock.now)
     except MessageIdReused:
         raise Refused(_reused(fact.message_id)) from None
+
+
+def _no_room_for(fact: Fact, record: Record, timeline: Timeline) -> str | None:
+    """Which bound the fact would break: a record is one document, and what waits in it is counted again and again.
+
+    While the course is not defined nothing is counted, and what waits moves away like other old facts.
+    """
+    if not timeline:
+        return None
+    defined, steps = timeline[-1].steps, record.standing.steps
+    if fact.step_id is None or _is_known(fact, steps) or _is_defined(fact.step_id, fact.session_id, defined):
+        return None
+    waiting = sum(
+        not _is_defined(step.step_id, session_id, defined)
+        for step in steps.values()
+        for session_id in (None, *step.sessions)
+    )
+    if waiting < WAITING_PLACES_LIMIT:
+        return None
+    name = "step_id" if fact.session_id is None else "session_id"
+    return f"{name}: {WAITING_PLACES_LIMIT} steps and sessions that are not defined wait for a definition already"
+
+
+def _is_known(fact: Fact, steps: Mapping[str, Step]) -> bool:
+    step = steps.get(fact.step_id or "")
+    return step is not None and (fact.session_id is None or fact.session_id in step.sessions)
+
+
+def _is_defined(step_id: str, session_id: str | None, defined: Mapping[str, StepDefinition]) -> bool:
+    step = defined.get(step_id)
+    return step is not None and (session_id is None or session_id in step.sessions or session_id in step.cancelled)
 
 
 def _shortened(

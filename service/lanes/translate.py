@@ -108,7 +108,7 @@ def translate(received: Received, partition_of: Callable[[bytes], int], prefix: 
         if original is None or original is REROUTED:
             return Unusable("invalid_message", f"header {headers.REROUTED_TOPIC}: must name a topic that is read here")
         topic = original
-    traceparent = headers.first(received.headers, headers.TRACEPARENT) if received.headers else None
+    traceparent = headers.trace_of(received.headers) if received.headers else None
     item = read(topic, received.value, traceparent, received.headers)
     if isinstance(item, Unusable):
         return item

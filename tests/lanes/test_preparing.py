@@ -17,7 +17,7 @@ from contracts.topics import ATTENDANCE_CHANGED, COURSE_DEFINED, DEAD_LETTER, FA
 from service.errors import WaitAndRetry
 from service.kafka.partitioner import partition_of
 from service.lanes import deciding, preparing
-from service.lanes.batch import decide_record
+from service.lanes.batch import WAITING_PLACES_LIMIT, decide_record
 from service.lanes.bounds import Bounds
 from service.lanes.flood import Flood
 from service.lanes.parts import translate_all
@@ -128,6 +128,49 @@ async def test_a_fault_in_translating_is_isolated_too() -> None:
         result = await prepared([definition(), *(fact(f"l-{number}") for number in range(5))], store)
     assert reasons(result) == {"internal_error": 1}
     assert len(store.records.by_key) == 4
+
+
+@pytest.mark.parametrize("place", ["event_id", "session_id"])
+async def test_so_many_steps_and_sessions_wait_for_a_definition_and_no_more(place: str) -> None:
+    store = MemoryStore()
+    await prepared([definition(), fact("l-2")], store)
+    sent = [fact(message_id=f"m-{number}", **{place: f"p-{number}"}) for number in range(600)]
+    letters = []
+    for first in range(0, len(sent), 200):
+        result = await prepared(sent[first : first + 200], store)
+        letters += [headers.read_dead_letter(other.headers) for other in result.others]
+    assert Counter(told and told[1] for told in letters) == {"record_limit": 600 - WAITING_PLACES_LIMIT}
+    name = place.replace("event", "step")
+    assert all(told and told[2].startswith(f"{name}: 500 steps and sessions that are not defined") for told in letters)
+    assert reasons(await prepared([sent[0]], store)) == {}, "what is known already is no more"
+    assert reasons(await prepared([fact(message_id="defined"), fact("l-2", event_id="e9")], store)) == {}
+
+
+async def test_facts_that_wait_for_their_course_are_not_counted() -> None:
+    """They move away from the record."""
+    store = MemoryStore()
+    for first in range(0, 3000, 500):
+        result = await prepared([fact(message_id=f"m-{first + number}") for number in range(500)], store)
+        assert result.others == []
+    assert len(store.records.by_key["acme/l-1/c-1"].record.facts) < 600
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", True),
+        (b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" + b"x" * 900_000, False),
+        (b"x" * 900_000, False),
+        (b"", False),
+        (None, False),
+    ],
+    ids=["a trace", "with a tail", "nonsense", "empty", "null"],
+)
+async def test_of_a_traceparent_only_a_trace_is_kept(said: bytes | None, kept: bool) -> None:
+    store, message = MemoryStore(), fact()
+    traced = received(message.topic, message.value, message.key, headers=(("traceparent", said),))
+    result = await prepared([definition(), traced], store)
+    assert {pending.traceparent for pending in result.changes["acme/l-1/c-1"]} == {said if kept else None}
 
 
 TIMES = st.sampled_from(
