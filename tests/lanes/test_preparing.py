@@ -143,7 +143,10 @@ async def test_so_many_steps_and_sessions_wait_for_a_definition_and_no_more(plac
     name = place.replace("event", "step")
     assert all(told and told[2].startswith(f"{name}: 500 steps and sessions that are not defined") for told in letters)
     assert reasons(await prepared([sent[0]], store)) == {}, "what is known already is no more"
-    assert reasons(await prepared([fact(message_id="defined"), fact("l-2", event_id="e9")], store)) == {}
+    assert (
+        reasons(await prepared([fact(message_id="defined"), fact("l-2", message_id="other", event_id="e9")], store))
+        == {}
+    )
 
 
 async def test_facts_that_wait_for_their_course_are_not_counted() -> None:
