@@ -1,0 +1,99 @@
+"""Who rests is not stuck, and who is stuck does not rest: in virtual time, because both take minutes."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import pytest
+from aiokafka import TopicPartition
+
+from contracts.topics import ATTENDANCE_CHANGED
+from service.errors import RestartProcess
+from tests.simulation.kafka import FakeConsumer
+from tests.simulation.loop import run
+from tests.simulation.workers import SimulatedWorld
+
+INBOUND = TopicPartition(ATTENDANCE_CHANGED.name, 0)
+POISON = (b"t/l/c", b"poison", ())
+
+
+@contextmanager
+def virtual_clock() -> Iterator[None]:
+    """What lanes and watch measure by is the loop's time."""
+    with patch.object(time, "monotonic", asyncio.get_running_loop().time):
+        yield
+
+
+async def calm_world() -> SimulatedWorld:
+    """One worker, one lane, no trouble."""
+    world = SimulatedWorld(0, partitions=1)
+    world.fate.calm = True
+    await world.join()
+    return world
+
+
+@pytest.mark.parametrize("rest_seconds", [10, 119, 121, 1000])
+def test_the_first_message_after_a_rest_finds_the_worker_well(rest_seconds: int) -> None:
+    async def live() -> None:
+        with virtual_clock():
+            world = await calm_world()
+            watching = asyncio.create_task(world.members[0].lanes._watch())
+            for _ in range(3):
+                await asyncio.sleep(rest_seconds)
+                world.broker.append(INBOUND, [POISON], None)
+                await asyncio.sleep(3)
+                assert not watching.done(), watching.exception()
+            assert world.broker.offsets[INBOUND] == 3
+            watching.cancel()
+            await world.end()
+
+    run(live())
+
+
+def test_an_open_transaction_upstream_is_no_lag() -> None:
+    """What cannot be read cannot be worked on: it is waited for, for as long as it takes."""
+
+    async def live() -> None:
+        with virtual_clock():
+            world = await calm_world()
+            watching = asyncio.create_task(world.members[0].lanes._watch())
+            await asyncio.sleep(5)
+            epoch = world.broker.init_producer("lms")
+            world.broker.begin("lms", epoch)
+            world.broker.append(INBOUND, [POISON], ("lms", epoch))
+            world.broker.append(INBOUND, [POISON], None)
+            await asyncio.sleep(1000)
+            assert not watching.done(), watching.exception()
+            (only,) = (await world.members[0].lanes.health()).lanes
+            assert (only.lag_messages, only.ready) == (0, True)
+            world.broker.commit("lms", epoch, {})
+            await asyncio.sleep(5)
+            assert world.broker.offsets[INBOUND] == 3, "both, and the end of the transaction"
+            watching.cancel()
+            await world.end()
+
+    run(live())
+
+
+def test_a_lane_that_gets_nothing_of_what_could_be_read_ends_the_process() -> None:
+    async def stuck(_: FakeConsumer, *__: TopicPartition, timeout_ms: int) -> dict[TopicPartition, list[object]]:
+        await asyncio.sleep(timeout_ms / 1000)
+        return {}
+
+    async def live() -> None:
+        with virtual_clock(), patch.object(FakeConsumer, "getmany", stuck):
+            world = await calm_world()
+            watching = asyncio.create_task(world.members[0].lanes._watch())
+            await asyncio.sleep(1000)
+            assert not watching.done(), "there was nothing to read"
+            world.broker.append(INBOUND, [POISON], None)
+            begin = asyncio.get_running_loop().time()
+            with pytest.raises(RestartProcess, match=r"lane 0 \(open\) has 1 messages waiting"):
+                await watching
+            stall_seconds = world.settings.stall_seconds
+            assert stall_seconds <= asyncio.get_running_loop().time() - begin <= stall_seconds + 5
+            await world.members[0].die()
+
+    run(live())
