@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from contracts.topics import CONSUMED
 from service import metrics
 from service.errors import FixConfiguration, RestartProcess, WaitAndRetry
+from service.kafka import topics
 from service.kafka.log import KafkaLog
 from service.kafka.partitioner import partition_of
 from service.kafka.transactions import find_hanging
@@ -44,6 +45,8 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.by_number: dict[int, Lane] = {}
+        self._partitions = partitions
+        self._topics: str | None = None
         self._joined = False
         self._ends: dict[TopicPartition, int] = {}
         self._measured: set[int] = set()
@@ -71,7 +74,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Open a lane for each partition number."""
         self._consumer().pause(*assigned)
-        numbers = sorted({partition.partition for partition in assigned})
+        numbers = sorted({place.partition for place in assigned if place.partition < self._partitions})
         shared = self._shared._replace(bounds=self._shared.bounds.shared_by(len(numbers)))
         for number in numbers:
             lane = Lane(number, self._make_log(number), self._store, shared)
@@ -82,9 +85,9 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         log.info("lanes assigned", extra={"lanes": sorted(self.by_number)})
 
     def _make_log(self, number: int) -> KafkaLog:
-        topics = [topic.name for topic in CONSUMED]
+        names = [topic.name for topic in CONSUMED]
         group, prefix = self._settings.group, self._settings.topic_prefix
-        return KafkaLog(self._consumer(), topics, number, group, prefix, self._make_producer)
+        return KafkaLog(self._consumer(), names, number, group, prefix, self._make_producer)
 
     def _lane_ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -106,6 +109,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             FloodHealth(flood.is_on, flood.unusable, flood.messages),
             [await lane.health() for _, lane in sorted(self.by_number.items())],
             self._hanging,
+            self._topics,
         )
 
     async def keep_watch(self) -> None:
@@ -119,6 +123,17 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             self._outages = {"kafka": await self._kafka_outage(), "mongodb": await self._mongodb_outage()}
             if not self._outages["kafka"]:
                 await self._look_for_hanging_transactions()
+                await self._look_at_partitions()
+
+    async def _look_at_partitions(self) -> None:
+        """Those that were added while the worker runs are not read before all topics have as many."""
+        try:
+            problem = await topics.changed(self._settings, self._partitions)
+        except FixConfiguration:
+            return  # Kafka does not answer: the next probe tells
+        if problem is not None and problem != self._topics:
+            log.error("partitions were added to some topics only", extra={"problem": problem})
+        self._topics = problem
 
     async def _look_for_hanging_transactions(self) -> None:
         """Where messages lie behind what can be read, and that has not moved since the last look."""

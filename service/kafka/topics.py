@@ -13,7 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from contracts.topics import CONSUMED, COURSE_DEFINED, DEAD_LETTER, REROUTED, TOPICS
-from service.errors import FixConfiguration
+from service.errors import FixConfiguration, RestartProcess
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,27 @@ async def partitions(settings: Settings) -> dict[str, int]:
         return _all_there(await admin.partitions(), settings)
 
 
+async def changed(settings: Settings, known: int) -> str | None:
+    """What is wrong with the partitions of the topics that are read, where each had so many; None where nothing is.
+
+    Raises RestartProcess once all of them have another number: what is routed by the old one must end first.
+    """
+    async with _Admin(settings) as admin:
+        found = await admin.partitions()
+    counts = {topic.name: found[topic.name] for topic in CONSUMED if topic.name in found}
+    if set(counts.values()) == {known} or not counts:
+        return None
+    if len(set(counts.values())) == 1:
+        now = next(iter(counts.values()))
+        raise RestartProcess(f"the topics that are read have {now} partitions now, not {known}; start again with them")
+    return _unequal({settings.topic_prefix + name: count for name, count in counts.items()})
+
+
+def _unequal(counts: dict[str, int]) -> str:
+    spelled = ", ".join(f"{name} has {count}" for name, count in counts.items())
+    return f"the topics that are read need equally many partitions, but {spelled}"
+
+
 def _all_there(found: dict[str, int], settings: Settings) -> dict[str, int]:
     missing = [settings.topic_prefix + topic.name for topic in TOPICS if topic.name not in found]
     if missing:
@@ -88,8 +109,7 @@ def _all_there(found: dict[str, int], settings: Settings) -> dict[str, int]:
 async def _check(admin: "_Admin", partitions: dict[str, int], settings: Settings) -> int:
     counts = {settings.topic_prefix + topic.name: partitions[topic.name] for topic in CONSUMED}
     if len(set(counts.values())) != 1:
-        spelled = ", ".join(f"{name} has {count}" for name, count in counts.items())
-        raise FixConfiguration(f"the topics that are read need equally many partitions, but {spelled}")
+        raise FixConfiguration(_unequal(counts))
     sizes = await admin.sizes()
     if not sizes:
         return next(iter(counts.values()))

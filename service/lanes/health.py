@@ -43,13 +43,17 @@ class HangingTransaction(NamedTuple):
 
 
 class Health(NamedTuple):
-    """A worker. `joined`: the group has given it lanes once; `outages`: what is away, and how that shows."""
+    """A worker. `joined`: the group has given it lanes once; `outages`: what is away, and how that shows.
+
+    `topics`: what is wrong with their partitions.
+    """
 
     joined: bool
     outages: Mapping[str, str | None]
     dead_letters: FloodHealth
     lanes: Sequence[LaneHealth]
     hanging_transactions: Sequence[HangingTransaction] = ()
+    topics: str | None = None
 
     @property
     def ready(self) -> bool:

@@ -35,6 +35,7 @@ def make_app(health: AskHealth) -> Starlette:
             "outages": told.outages,
             "dead_letters": told.dead_letters._asdict(),
             "lanes": [lane._asdict() for lane in told.lanes],
+            "topics": told.topics,
             "hanging_transactions": [transaction._asdict() for transaction in told.hanging_transactions],
         }
         return JSONResponse(body, 200 if told.ready else 503)

@@ -8,7 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
 
+from contracts.topics import CONSUMED
 from tests.stack.servers import free_port
 from tests.stack.service import RATCHET, World
 from tests.stack.wire import Wire
@@ -127,6 +129,41 @@ async def test_unequal_partitions_are_refused(world: World) -> None:
         assert ran.returncode == 2
         assert "lms.reassigned.v1 has 5" in ran.stderr
         assert "Traceback" not in ran.stderr
+
+
+async def test_partitions_that_are_added_while_it_runs_are_told_of_and_taken_up(world: World, wire: Wire) -> None:
+    if not world.broker.real:
+        pytest.skip("the mock broker knows no CreatePartitions")
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", DEFINITION)])
+    await wire.settled()
+    names = [world.prefix + topic.name for topic in CONSUMED]
+    admin = AdminClient({"bootstrap.servers": world.broker.address})
+
+    def raise_to_five(topics: list[str]) -> None:
+        for raised in admin.create_partitions([NewPartitions(name, 5) for name in topics]).values():
+            raised.result()
+
+    raise_to_five(names[:1])
+    async with asyncio.timeout(60):
+        while (told := json.loads(serving.get("/readyz")[1])["topics"]) is None:
+            await asyncio.sleep(0.2)
+    assert told.startswith("the topics that are read need equally many partitions, but ")
+    assert f"{names[0]} has 5" in told and f"{names[1]} has 4" in told
+    assert serving.get("/readyz")[0] == 200, "the old ones are worked on"
+    (line,) = [
+        line for line in map(json.loads, serving.log.read_text().splitlines()) if "partitions were" in line["event"]
+    ]
+    assert (line["level"], line["problem"]) == ("error", told)
+    await wire.send([("attendance-changed", ATTENDED)])
+    await wire.settled()
+    assert len(await wire.read("step-completion-changed")) == 1
+    raise_to_five(names[1:])
+    assert await asyncio.to_thread(serving.wait, 60) == 3
+    assert "have 5 partitions now, not 4; start again with them" in serving.log.read_text()
+    again = world.serve().wait_until_ready()
+    assert len(json.loads(again.get("/readyz")[1])["lanes"]) == 5
+    assert await asyncio.to_thread(again.stop) == 0
 
 
 def test_start_up_errors_name_the_setting_and_end_in_time(world: World) -> None:

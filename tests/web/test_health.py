@@ -60,6 +60,7 @@ async def test_readyz_tells_all_of_a_worker_that_is_well() -> None:
                 "deleted_unread": [],
             }
         ],
+        "topics": None,
         "hanging_transactions": [],
     }
 
