@@ -121,7 +121,8 @@ class Lane:
             while not self._closing:
                 try:
                     await self._take_over()
-                    delay_seconds = RETRY_SECONDS
+                    if self._unreadable is None:
+                        delay_seconds = RETRY_SECONDS
                     await self._work()
                 except Unreadable as error:
                     self._stand_still(error)

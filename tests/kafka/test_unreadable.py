@@ -111,8 +111,13 @@ async def test_a_damaged_batch_stops_its_lane_alone_until_somebody_skips_it(
     topic = world.prefix + TOPIC
     before, damaged, after = learners_of(2, 3)
     others = [learner for partition in (0, 1, 3) for learner in learners_of(partition, 5)]
+    serving = world.serve().wait_until_ready()
     async with Wire(world) as wire:
         await wire.send([("course-defined", DEFINITION)])
+        await (
+            wire.settled()
+        )  # or facts would wait to be asked for again, by requests that stand in their lane's way, too
+        assert await asyncio.to_thread(serving.stop) == 0
         for learner in (before, damaged, after):
             await wire.send_raw("attendance-changed", attended(learner), key_of(learner), (), 2)
     node.daemon.stop()
