@@ -208,7 +208,7 @@ class Wire:
             await asyncio.sleep(look_every_seconds)
 
     async def _all_committed(self) -> bool:
-        if not await self._committed(self._sent):
+        if not (await self._committed(self._sent) and await self._all_visible()):
             return False
         with MongoClient[dict[str, Any]](self.world.database.address) as client:
             if client[self.world.name]["courses"].find_one({"sweeping": True, "would_complete": 0}):
@@ -217,7 +217,15 @@ class Wire:
         for message in await self.read(REEVALUATION_REQUESTED.short, REROUTED.short):
             partition = TopicPartition(self.full_name(message.topic), message.partition)
             internal[partition] = max(internal.get(partition, -1), message.offset)
-        return await self._committed(internal)
+        return await self._committed(internal) and await self._all_visible()
+
+    async def _all_visible(self) -> bool:
+        """Kafka ends a transaction partition by partition: offsets may be committed before its messages can be read."""
+        names = {self.world.prefix + topic.name for topic in TOPICS if topic.direction != "in"}
+        written, committed = await self._reader("read_uncommitted"), await self._reader("read_committed")
+        partitions = [partition for partition in committed.assignment() if partition.topic in names]
+        ends = await written.end_offsets(partitions)
+        return all(stable >= ends[place] for place, stable in (await committed.end_offsets(partitions)).items())
 
     async def _committed(self, wanted: Mapping[TopicPartition, int]) -> bool:
         if not self.world.broker.real:
