@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help install run check test lint simulate faults bench docs clean
+.PHONY: help install run check test lint simulate faults soak bench docs clean
 
 help:
 	@echo 'make run           servers, the service and the scenarios A, B, C, live; Ctrl-C stops (ONCE=1: ends by itself)'
@@ -12,6 +12,7 @@ help:
 	@echo 'make test          lint, types, unit and integration tests'
 	@echo 'make simulate      the lanes under random faults, in memory; SEEDS=n (default 10000)'
 	@echo 'make faults        every fault on real servers, 100,000 messages each: about 40 minutes; writes tests/faults/RESULTS.md'
+	@echo 'make soak HOURS=n  random faults for hours under steady inputs, memory watched; Ctrl-C ends; writes tests/faults/SOAK.md'
 	@echo 'make bench         Ratchet beside what else does the same work: about 30 minutes; writes tests/benchmarks/RESULTS.md'
 	@echo 'make install       .venv with the command ratchet'
 	@echo 'make docs          writes the generated parts: tables and console blocks of the pages, JSON Schemas, AsyncAPI'
@@ -49,6 +50,10 @@ simulate: install
 
 faults: install
 	$(BIN)/python -m tests.faults.matrix --json tests/faults/results.json --markdown tests/faults/RESULTS.md
+
+HOURS ?= 1
+soak: install
+	$(BIN)/python -m tests.faults.soak $(HOURS) --markdown tests/faults/SOAK.md
 
 bench: install
 	$(BIN)/python -m tests.benchmarks.bench --json tests/benchmarks/results.json \

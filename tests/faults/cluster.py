@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from tests.faults.damage import Damage
 from tests.faults.proxy import Proxy
 from tests.stack import kafka, mongodb
 from tests.stack.kafka import Node
@@ -89,8 +90,16 @@ class Cluster(NamedTuple):
 class Proxies(NamedTuple):
     """Between workers and servers; the database is reached through its primary alone."""
 
-    all: list[Proxy]
+    brokers: list[Proxy]
+    database: Proxy
+    damage: Damage
+    """Of what comes from the brokers."""
     settings: dict[str, str]
+
+    @property
+    def all(self) -> list[Proxy]:
+        """Every one."""
+        return [*self.brokers, self.database]
 
 
 def start_cluster(folder: Path, count: int = COUNT) -> Cluster:
@@ -101,12 +110,12 @@ def start_cluster(folder: Path, count: int = COUNT) -> Cluster:
 
 def start_proxies(cluster: Cluster) -> Proxies:
     """Brokers tell their clients of the proxies themselves."""
-    port = free_port()
-    proxies = [Proxy(node.proxy_port, node.proxied_port) for node in cluster.nodes]
-    proxies.append(Proxy(port, cluster.primary().port))
+    port, damage = free_port(), Damage()
     addresses = ",".join(f"127.0.0.1:{node.proxy_port}" for node in cluster.nodes)
     return Proxies(
-        proxies,
+        [Proxy(node.proxy_port, node.proxied_port, damage) for node in cluster.nodes],
+        Proxy(port, cluster.primary().port),
+        damage,
         {
             "RATCHET_KAFKA_BOOTSTRAP_SERVERS": addresses,
             "RATCHET_MONGODB_URI": f"mongodb://127.0.0.1:{port}/?directConnection=true",

@@ -13,10 +13,10 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.faults.cluster import Cluster, start_cluster, start_proxies
-from tests.faults.faults import CASES, MIB, Case
-from tests.faults.report import HEADINGS, Row, cells, machine, markdown, table
+from tests.faults.faults import CASES, Case
+from tests.faults.judge import judge
+from tests.faults.report import Row, lines, machine, markdown, table
 from tests.faults.situation import Profile, Situation, situation
-from tests.promise import examine, forgive
 from tests.stack.servers import NotAvailable, stop_all
 
 PROFILES = {
@@ -33,7 +33,7 @@ async def run_case(cluster: Cluster, folder: Path, case: Case, profile: Profile)
     scaled = profile._replace(inputs=inputs, records=records)
     proxies = start_proxies(cluster) if case.proxied else None
     try:
-        async with situation(cluster, folder, scaled, proxies) as s:
+        async with situation(Situation, cluster, folder, scaled, proxies) as s:
             await s.feed(FIRST_SHARE / case.scale)
             await s.changes_come()
             begin = time.time()
@@ -44,45 +44,15 @@ async def run_case(cluster: Cluster, folder: Path, case: Case, profile: Profile)
             settled = time.time()
             await s.ready()
             await s.stop_all()
-            return await _row(case, s, begin, end, settled)
+            return await judge(case, s, begin, end, settled)
     finally:
         for proxy in () if proxies is None else proxies.all:
             proxy.close()
 
 
-async def _row(case: Case, s: Situation, begin: float, end: float, settled: float) -> Row:
-    outcome = await s.outcome()
-    changes = sum(len(partition) for topic in outcome.published.values() for partition in topic)
-    dead_letters, again = len(outcome.dead_letters), 0
-    if case.restores:
-        outcome, again = forgive(outcome)
-    findings = examine(outcome, s.workload.expected)
-    first = s.watch.first_change_after(end)
-    return Row(
-        fault=case.name,
-        inputs=s.profile.inputs,
-        changes=changes,
-        dead_letters=dead_letters,
-        lost=len(findings.lost),
-        doubled=len(findings.doubled),
-        out_of_order=len(findings.out_of_order),
-        wrong=len(findings.wrong_records) + len(findings.wrong_dead_letters),
-        again=again,
-        first_change_seconds=None if first is None else round(first - end, 1),
-        lag_zero_seconds=round(settled - end, 1),
-        longest_pause_seconds=round(s.watch.longest_pause_seconds(begin), 1),
-        peak_memory_mb=s.watch.peak_memory_bytes // MIB,
-        restarts=s.restarts,
-        notes="; ".join(s.notes),
-        examples=findings.all[:5],
-    )
-
-
 def _tell(row: Row) -> None:
-    told = ", ".join(f"{name} {cell}" for name, cell in zip(HEADINGS.values(), cells(row), strict=True))
-    for line in (told, row.notes, *row.examples):
-        if line:
-            console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
+    for line in lines(row):
+        console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
 
 
 def main() -> int:

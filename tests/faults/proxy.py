@@ -3,20 +3,28 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+from tests.faults.damage import Conversation, Damage
 
 CHUNK_BYTES = 64 * 1024
 CHUNKS = 64
 """As many wait in either direction of a connection; then the sender has to."""
+Turn = Callable[[bytes], bytes]
+"""What a chunk becomes on its way."""
 
 
 class Proxy:
-    """Forwards from `port` to `target`. Whatever harm is done lasts until `heal`."""
+    """Forwards from `port` to `target`. Whatever harm is done lasts until `heal`.
 
-    def __init__(self, port: int, target: int) -> None:
+    With `damage` it speaks Kafka's protocol, and messages arrive as that says.
+    """
+
+    def __init__(self, port: int, target: int, damage: Damage | None = None) -> None:
         self._port = port
         self._target = target
+        self._damage = damage
         self._latency_seconds = 0.0
         self._loop = asyncio.new_event_loop()
         self._connections: set[asyncio.Task[None]] = set()
@@ -62,6 +70,17 @@ class Proxy:
 
         self._call(swallow())
 
+    def aim(self, target: int) -> None:
+        """Forward to another server from now on; connections to the one before are closed."""
+
+        async def aim() -> None:
+            self._target = target
+            for connection in self._connections:
+                connection.cancel()
+
+        if target != self._target:
+            self._call(aim())
+
     def heal(self) -> None:
         """Forward everything again, what was swallowed first."""
 
@@ -89,9 +108,10 @@ class Proxy:
         try:
             server_reads, server_writes = await asyncio.open_connection("127.0.0.1", self._target)
             writers.append(server_writes)
+            ask, answer = self._turns()
             ways = (
-                asyncio.create_task(self._forward(client_reads, server_writes, self._requests_pass)),
-                asyncio.create_task(self._forward(server_reads, client_writes, self._answers_pass)),
+                asyncio.create_task(self._forward(client_reads, server_writes, self._requests_pass, ask)),
+                asyncio.create_task(self._forward(server_reads, client_writes, self._answers_pass, answer)),
             )
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -105,7 +125,16 @@ class Proxy:
             for writer in writers:
                 writer.transport.abort()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event) -> None:
+    def _turns(self) -> tuple[Turn, Turn]:
+        """Of one connection, of what is asked and what is answered."""
+        if self._damage is None:
+            return bytes, bytes
+        conversation = Conversation(self._damage)
+        return conversation.ask, conversation.answer
+
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event, turn: Turn
+    ) -> None:
         chunks: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS)
         reading = asyncio.create_task(self._read(reader, chunks))
         with contextlib.suppress(OSError):
@@ -116,7 +145,7 @@ class Proxy:
                     await passes.wait()
                     if not chunk:
                         return
-                    writer.write(chunk)
+                    writer.write(turn(chunk))
                     await writer.drain()
             finally:
                 reading.cancel()

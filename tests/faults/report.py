@@ -84,6 +84,12 @@ def cells(row: Row) -> list[str]:
     return ["never" if value is None else str(value) for value in (getattr(row, name) for name in HEADINGS)]
 
 
+def lines(row: Row) -> list[str]:
+    """For the terminal, as soon as it is known."""
+    told = ", ".join(f"{name} {cell}" for name, cell in zip(HEADINGS.values(), cells(row), strict=True))
+    return [line for line in (told, row.notes, *row.examples) if line]
+
+
 def table(rows: Sequence[Row]) -> Table:
     """For the terminal."""
     made = Table(title="Faults on real servers")

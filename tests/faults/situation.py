@@ -1,34 +1,35 @@
 """One run: a world on the cluster, its workers, its inputs, and somebody downstream who watches."""
 
 import asyncio
+import json
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions
 from pymongo import MongoClient
 
-from contracts.topics import COURSE_COMPLETION_CHANGED, DEAD_LETTER, STEP_COMPLETION_CHANGED
+from contracts.topics import DEAD_LETTER
 from service.lanes.deciding import whole_records
 from service.mongo.store import connect
 from tests.faults.cluster import Cluster, Proxies
-from tests.faults.workload import Workload, make_workload
+from tests.faults.watch import OUT, SAMPLE_SECONDS, Watch
+from tests.faults.workload import Message, Workload, make_workload
 from tests.promise import Outcome
 from tests.stack.service import Failed, Serving, World
-from tests.stack.wire import Wire
+from tests.stack.wire import Got, Wire
 
 WORKERS = 3
 SESSION_SECONDS = 6
 FACTS_IN_RECORD = 8
 """Fewer than a record gets, so that facts move away here too."""
-OUT = (STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED)
+STALL_SECONDS = 120
 PATIENCE_SECONDS = 600.0
-SAMPLE_SECONDS = 0.2
 RESTART_STATUS = 3
+MIB = 1024 * 1024
 
 
 class Profile(NamedTuple):
@@ -48,56 +49,6 @@ class Profile(NamedTuple):
         return self.name == "short"
 
 
-class Watch:
-    """A `read_committed` reader downstream, and an eye on the workers' memory."""
-
-    def __init__(self, situation: "Situation") -> None:
-        self._situation = situation
-        self.arrivals: list[tuple[float, float]] = []
-        """When each poll got changes, and when the newest of them was written."""
-        self.peak_memory_bytes = 0
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        world = self._situation.world
-        consumer = AIOKafkaConsumer(bootstrap_servers=world.broker.address, isolation_level="read_committed")
-        await consumer.start()
-        try:
-            topics = [world.prefix + topic.name for topic in OUT]
-            consumer.assign(
-                [
-                    TopicPartition(topic, number)
-                    for topic in topics
-                    for number in range(self._situation.profile.partitions)
-                ]
-            )
-            await consumer.seek_to_beginning()
-            while True:
-                got = await consumer.getmany(timeout_ms=int(SAMPLE_SECONDS * 1000))
-                if got:
-                    newest = max(record.timestamp for records in got.values() for record in records)
-                    self.arrivals.append((time.time(), newest / 1000))
-                self._look_at_memory()
-        finally:
-            await consumer.stop()
-
-    def _look_at_memory(self) -> None:
-        for worker in self._situation.workers:
-            with suppress(OSError, StopIteration):
-                status = Path(f"/proc/{worker.process.pid}/status").read_text().splitlines()
-                kilobytes = next(line for line in status if line.startswith("VmRSS")).split()[1]
-                self.peak_memory_bytes = max(self.peak_memory_bytes, int(kilobytes) * 1024)
-
-    def first_change_after(self, instant: float) -> float | None:
-        """When the first change that was written after the instant could be read."""
-        return next((arrived for arrived, written in self.arrivals if written >= instant), None)
-
-    def longest_pause_seconds(self, begin: float) -> float:
-        """Without any change arriving, since the instant."""
-        times = [begin, *(arrived for arrived, _ in self.arrivals if arrived >= begin)]
-        return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
-
-
 class Situation:
     """What a fault has at hand."""
 
@@ -108,17 +59,32 @@ class Situation:
         self.profile = profile
         self.workload: Workload = make_workload(profile.seed, profile.inputs, profile.records, profile.partitions)
         self.workers: list[Serving] = []
-        self.watch = Watch(self)
+        self.watch = Watch(world, lambda: self.workers)
         self.notes: list[str] = []
         self.restarts = 0
+        self.fresh: set[bytes | None] = set()
+        """Values of facts that happened when they were sent."""
         self._wire = wire
         self._fed = 0
 
+    def beside(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on all the time."""
+        return [self.watch.run(), self.orchestrate()]
+
     async def feed(self, share: float) -> None:
         """Send this share of the inputs, or what is left of them."""
-        until = min(self._fed + round(share * self.profile.inputs), self.profile.inputs)
-        await self._wire.send_all(self.workload.messages[self._fed : until])
-        self._fed = until
+        count = min(round(share * self.profile.inputs), self.profile.inputs - self._fed)
+        self._fed += count
+        await self.send(self.workload.take(count))
+
+    async def send(self, messages: Iterable[Message]) -> None:
+        """Send what the workload has given out of turn, too."""
+        await self._wire.send_all(messages)
+
+    def expect(self, sent: Iterable[Got]) -> None:
+        """Somebody else has sent these, and they are to be dealt with."""
+        for message in sent:
+            self._wire.expect(message)
 
     async def feed_rest(self) -> None:
         """Send what was not sent yet."""
@@ -133,6 +99,16 @@ class Situation:
         admin = self.cluster.admin()  # it answers as long as it lives
         for deleted in admin.delete_consumer_groups([self.world.name]).values():
             deleted.result()
+
+    def committed(self, topic: str, partition: int) -> int:
+        """How far the group has come in a partition; the topic's name in full."""
+        admin = self.cluster.admin()
+        (asked,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self.world.name)]).values()
+        return next(
+            int(place.offset)
+            for place in asked.result().topic_partitions
+            if (place.topic, place.partition) == (topic, partition)
+        )
 
     async def changes_come(self) -> None:
         """Until the first change of this run can be read."""
@@ -153,6 +129,14 @@ class Situation:
     async def ready(self) -> None:
         """Until every worker is."""
         await asyncio.gather(*(asyncio.to_thread(worker.wait_until_ready) for worker in self.workers))
+
+    def readyz(self) -> list[dict[str, Any]]:
+        """What every worker that is up says of itself."""
+        said = []
+        for worker in self.workers:
+            with suppress(OSError):
+                said.append(json.loads(worker.get("/readyz")[1]))
+        return said
 
     async def stop(self, worker: Serving, number: signal.Signals = signal.SIGTERM) -> None:
         """End a worker; one that is asked kindly must end well."""
@@ -177,6 +161,15 @@ class Situation:
             await asyncio.sleep(SAMPLE_SECONDS)
 
     # -- what was left behind -------------------------------------------------------------------------------------
+
+    async def read(self, *shorts: str) -> list[Got]:
+        """Everything that is in these topics now."""
+        return await self._wire.read(*shorts)
+
+    async def dead_letters(self, reason: str) -> list[bytes | None]:
+        """The values of those with this reason."""
+        letters = await self.read(DEAD_LETTER.short)
+        return [letter.value for letter in letters if letter.header("kafka_dlt-exception-fqcn") == reason]
 
     async def outcome(self) -> Outcome:
         """Everything published, and everything stored."""
@@ -203,10 +196,14 @@ async def wait_for(condition: Callable[[], bool], what: str, seconds: float = 12
         await asyncio.sleep(0.05)
 
 
+Made = TypeVar("Made", bound=Situation)
+Make = Callable[[Cluster, World, Wire, Profile, Proxies | None], Made]
+
+
 @asynccontextmanager
 async def situation(
-    cluster: Cluster, folder: Path, profile: Profile, proxies: Proxies | None
-) -> AsyncIterator[Situation]:
+    make: Make[Made], cluster: Cluster, folder: Path, profile: Profile, proxies: Proxies | None
+) -> AsyncIterator[Made]:
     """A world of its own with workers that are ready; nothing of it is left behind."""
     world = World(
         cluster.broker,
@@ -215,14 +212,14 @@ async def situation(
         partitions=profile.partitions,
         RATCHET_BATCH_MESSAGES=str(profile.batch_messages),
         RATCHET_KAFKA_SESSION_TIMEOUT_SECONDS=str(SESSION_SECONDS),
-        RATCHET_STALL_SECONDS="120",
+        RATCHET_STALL_SECONDS=str(STALL_SECONDS),
         RATCHET_FACTS_IN_RECORD=str(FACTS_IN_RECORD),
     )
     world.create_topics()
     world.settings.update({} if proxies is None else proxies.settings)
     async with Wire(world) as wire:
-        made = Situation(cluster, world, wire, profile, proxies)
-        beside = [asyncio.create_task(made.watch.run()), asyncio.create_task(made.orchestrate())]
+        made = make(cluster, world, wire, profile, proxies)
+        beside = [asyncio.create_task(doing) for doing in made.beside()]
         try:
             made.start(WORKERS)
             await made.ready()

@@ -2,8 +2,8 @@
 
 import json
 import random
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -26,61 +26,99 @@ class Message(NamedTuple):
     partition: int | None = None
 
 
-class Workload(NamedTuple):
-    """Messages in the order in which they are sent, and what must come of them."""
+class Workload:
+    """Messages without end, made as they are taken; the same for the same arguments.
 
-    messages: Sequence[Message]
-    expected: Expected
+    5 % late, 5 % doubled, 5 % misrouted, 1 % poison, 1 % reassignments, 1 % equivalencies. Definitions come first;
+    their successors every `redefine_every` messages, until each course has had its VERSIONS.
+    """
 
-
-class _Maker:
-    """5 % late, 5 % doubled, 5 % misrouted, 1 % poison, 1 % reassignments, 1 % equivalencies."""
-
-    def __init__(self, seed: int, inputs: int, records: int, partitions: int) -> None:
+    def __init__(self, seed: int, records: int, partitions: int, redefine_every: int, tenant: str = TENANT) -> None:
         self._chance = random.Random(seed)
-        self._inputs = inputs
         self._partitions = partitions
-        self._keys = [f"{TENANT}/learner-{number}/course-{number % COURSES}" for number in range(records)]
+        self._redefine_every = redefine_every
+        self._tenant = tenant
+        self._keys = [f"{tenant}/learner-{number}/course-{number % COURSES}" for number in range(records)]
         self._facts: dict[str, set[str]] = defaultdict(set)
         self._poison: Counter[bytes | None] = Counter()
-        self.messages: list[Message] = []
+        self._sent: Counter[bytes] = Counter()
+        self._messages: list[Message] = []
+        self._first = deque((course, 1) for course in range(COURSES))
+        self._changes = deque((course, version) for version in range(2, VERSIONS + 1) for course in range(COURSES))
 
-    def make(self) -> Workload:
-        """Definitions first, their successors in between."""
-        for course in range(COURSES):
-            self._define(course, 1)
-        changes = [(course, version) for version in range(2, VERSIONS + 1) for course in range(COURSES)]
-        every = self._inputs // (len(changes) + 1)
-        while len(self.messages) < self._inputs:
-            if changes and len(self.messages) % every == 0:
-                self._define(*changes.pop(0))
-            else:
-                self._say_something()
-        return Workload(self.messages, Expected(self._facts, self._poison))
+    @property
+    def count(self) -> int:
+        """Messages made so far."""
+        return len(self._messages)
 
-    def _say_something(self) -> None:
+    @property
+    def expected(self) -> Expected:
+        """What must come of all that was taken and is not lost."""
+        return Expected({key: known for key, known in self._facts.items() if known}, self._poison)
+
+    def take(self, count: int) -> list[Message]:
+        """The next messages."""
+        return [self._next() for _ in range(count)]
+
+    def facts(self, count: int, changed_at: datetime | None = None) -> list[Message]:
+        """As many facts out of turn, for somebody else to send; by default they happened when the others do."""
+        return [self._note(self._fact(changed_at)) for _ in range(count)]
+
+    def lose(self, values: Iterable[bytes | None]) -> None:
+        """These were sent, and by declaration nothing comes of them, unless the same was sent once more."""
+        for value in values:
+            assert value is not None and self._sent[value] > 0, "only what was sent can be lost"
+            self._sent[value] -= 1
+            if self._poison[value]:
+                self._poison[value] -= 1
+            elif not self._sent[value]:
+                fact = json.loads(value)
+                self._facts[_key_of(fact)].discard(fact["message_id"])
+
+    def refuse(self, values: Iterable[bytes | None]) -> None:
+        """These facts were sent, and are dead letters by declaration."""
+        for value in values:
+            self.lose([value])
+            self.expect_letter(value)
+
+    def expect_letter(self, value: bytes | None) -> None:
+        """A dead letter with this value belongs to what must come."""
+        self._poison[value] += 1
+
+    def _next(self) -> Message:
+        if self._first:
+            return self._note(self._definition(*self._first.popleft()))
+        if self._changes and len(self._messages) % self._redefine_every == 0:
+            return self._note(self._definition(*self._changes.popleft()))
         kind = self._chance.random()
         if kind < 0.01:
-            self._send_poison()
-        elif kind < 0.06 and len(self.messages) > 2 * COURSES:
-            again = self._chance.choice(self.messages)
-            self.messages.append(again if again.value not in self._poison else self._fact())
-        else:
-            self.messages.append(self._fact())
+            return self._note(self._unusable())
+        if kind < 0.06 and len(self._messages) > 2 * COURSES:
+            again = self._chance.choice(self._messages)
+            if not self._poison[again.value]:
+                return self._note(again)
+        return self._note(self._fact())
 
-    def _fact(self) -> Message:
+    def _note(self, message: Message) -> Message:
+        self._messages.append(message)
+        self._sent[message.value] += 1
+        if message.short != "course-defined" and not self._poison[message.value]:
+            fact = json.loads(message.value)
+            self._facts[_key_of(fact)].add(fact["message_id"])
+        return message
+
+    def _fact(self, changed_at: datetime | None = None) -> Message:
         key = self._chance.choice(self._keys)
         _, learner_id, course_id = key.split("/")
-        number = len(self.messages)
+        number = len(self._messages)
         late_seconds = self._chance.randrange(1, number + 2) if self._chance.random() < 0.05 else 0
         value = {
             "message_id": f"m-{number}",
-            "tenant_id": TENANT,
+            "tenant_id": self._tenant,
             "learner_id": learner_id,
             "course_id": course_id,
-            "changed_at": _at(number - late_seconds),
+            "changed_at": _at(number - late_seconds) if changed_at is None else changed_at.isoformat(),
         }
-        self._facts[key].add(value["message_id"])
         kind = self._chance.random()
         short = "reassigned" if kind < 0.01 else "equivalency-granted" if kind < 0.02 else "attendance-changed"
         attendance: Json = {
@@ -93,34 +131,36 @@ class _Maker:
     def _astray(self, key: str) -> int:
         return (partition_of(key.encode(), self._partitions) + 1) % self._partitions
 
-    def _send_poison(self) -> None:
-        number = len(self.messages)
+    def _unusable(self) -> Message:
+        number = len(self._messages)
         value = self._chance.choice(
             (
-                f"poison {number}".encode(),
-                b"\xff\xfe" + str(number).encode(),
-                json.dumps({"message_id": f"m-{number}", "attended_minutes": -1}).encode(),
-                json.dumps([number]).encode(),
+                f"poison {number} of {self._tenant}".encode(),
+                b"\xff\xfe" + f"{number} of {self._tenant}".encode(),
+                json.dumps({"message_id": f"m-{number}", "tenant_id": self._tenant, "attended_minutes": -1}).encode(),
+                json.dumps([number, self._tenant]).encode(),
             )
         )
-        self._poison[value] += 1
-        self.messages.append(Message("attendance-changed", self._chance.choice(self._keys).encode(), value))
+        self.expect_letter(value)
+        return Message("attendance-changed", self._chance.choice(self._keys).encode(), value)
 
-    def _define(self, course: int, version: int) -> None:
+    def _definition(self, course: int, version: int) -> Message:
         value = {
             "message_id": f"d-{course}-{version}",
-            "tenant_id": TENANT,
+            "tenant_id": self._tenant,
             "course_id": f"course-{course}",
-            "changed_at": _at(len(self.messages) if version > 1 else 0),
+            "changed_at": _at(len(self._messages) if version > 1 else 0),
             "version": version,
             "steps": [
                 {"step_id": f"e{number}", "kind": "event", "scheduled_minutes": self._chance.choice((30, 60))}
                 for number in range(self._chance.choice((1, 2)))
             ],
         }
-        self.messages.append(
-            Message("course-defined", f"{TENANT}/course-{course}".encode(), json.dumps(value).encode())
-        )
+        return Message("course-defined", f"{self._tenant}/course-{course}".encode(), json.dumps(value).encode())
+
+
+def _key_of(fact: Json) -> str:
+    return f"{fact['tenant_id']}/{fact['learner_id']}/{fact['course_id']}"
 
 
 def _at(seconds: int) -> str:
@@ -128,5 +168,5 @@ def _at(seconds: int) -> str:
 
 
 def make_workload(seed: int, inputs: int, records: int, partitions: int) -> Workload:
-    """The same for the same arguments."""
-    return _Maker(seed, inputs, records, partitions).make()
+    """One that is to be taken to so many inputs: every course changes on the way."""
+    return Workload(seed, records, partitions, inputs // ((VERSIONS - 1) * COURSES + 1))
