@@ -148,6 +148,11 @@ class CourseDefined(Message):
     def key(self) -> str:
         return course_key(self.tenant_id, self.course_id)
 
+    @property
+    def places(self) -> int:
+        """Steps and sessions together."""
+        return sum(1 + len(step.sessions or ()) for step in self.steps)
+
     @model_validator(mode="after")
     def _steps_differ(self) -> Self:
         _unique("step_id", (step.step_id for step in self.steps))

@@ -72,6 +72,11 @@ class CourseDefinition(Struct, frozen=True, gc=False, array_like=True):
     """The ids of the required steps; `timeline` fills it in."""
 
 
+def places_of(definition: CourseDefinition) -> int:
+    """How many steps and sessions it has, cancelled ones included."""
+    return sum(1 + len(step.sessions) + len(step.cancelled) for step in definition.steps.values())
+
+
 Timeline = tuple[CourseDefinition, ...]
 """The known versions of a course, oldest first; empty while it is not defined. The first covers all time before it."""
 

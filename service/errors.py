@@ -9,6 +9,10 @@ class WaitAndRetry(Exception):
     """The database or the broker is away or did not answer; nothing is lost. Retried in place."""
 
 
+class TakeLess(Exception):
+    """So much cannot be had together: ask for some at a time."""
+
+
 class Unreadable(WaitAndRetry):
     """A batch of messages in Kafka cannot be read. Its lane stands still until it can, or somebody skips it.
 

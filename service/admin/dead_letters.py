@@ -21,6 +21,8 @@ from service.settings import Settings
 
 BATCH = 500
 WHY_LIMIT = 20
+WITHOUT_VALUE = {"record_limit", "skipped"}
+"""Reasons for which a letter may be without the value that the message had."""
 
 
 class Edit(NamedTuple):
@@ -61,6 +63,8 @@ def edited(letter: DeadLetter, edits: Sequence[Edit]) -> bytes | None:
 
 def again(letter: DeadLetter, edits: Sequence[Edit], prefix: str) -> Outbound:
     """The letter as it goes out again. The key follows the ids in the value, where it has them."""
+    if letter.value is None and letter.reason in WITHOUT_VALUE:
+        raise NotReplayable(f"has no value ({letter.reason}): send the message anew, once it is mended")
     known = {prefix + topic.name: topic.name for topic in CONSUMED}
     if letter.topic not in known:
         raise NotReplayable(f"came from {letter.topic or 'nobody knows where'}, which is not read here")

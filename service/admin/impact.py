@@ -124,7 +124,7 @@ async def _decide_batch(
 ) -> list[tuple[str, list[int], list[str]]]:
     heard = {key: [_heard(topic, line, value) for line, value in said] for key, said in batch}
     records = await store.records.load(heard)
-    courses = await store.courses.load({course_key_of(key) for key in heard})
+    courses = await store.courses.load_all({course_key_of(key) for key in heard})
     now = int(time.time() * 1_000_000)
     decided = await decide_records(store, heard, records, courses, Clock(now, now), {})
     return [

@@ -58,7 +58,7 @@ async def differing(
     tables = SHIPPED._replace(**{candidate.name: candidate})
     async for page in _pages(store, selection):
         stored = await whole_records(store, page)
-        courses = await store.courses.load({course_key_of(key) for key in stored})
+        courses = await store.courses.load_all({course_key_of(key) for key in stored})
         for key, one in sorted(stored.items()):
             timeline = course_timeline(courses.get(course_key_of(key)))
             differences = compare(list(one.record.facts.values()), timeline, SHIPPED, tables)

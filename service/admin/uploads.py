@@ -165,7 +165,7 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
 async def _judge(store: MongoStore, file: AttendanceFile, rows: Sequence[Row], now: str, seen: _Seen) -> list[Judged]:
     understood = [(row, understand(row, file.columns, file.tenant, file.upload_id, now)) for row in rows]
     keys = {said.heard.course_key for _, said in understood if isinstance(said, Said)}
-    courses = {key: course_timeline(course)[-1] for key, course in (await store.courses.load(keys)).items()}
+    courses = {key: course_timeline(course)[-1] for key, course in (await store.courses.load_all(keys)).items()}
     return [_verdict(row, said, courses, seen) for row, said in understood]
 
 

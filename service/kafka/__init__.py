@@ -5,7 +5,7 @@ Read in this order:
 
     clients, partitioner    how clients are made; where a key belongs
     topics                  created and checked
-    batches                 what is read of record batches: nothing lost, and what cannot be read is named
+    batches, uncompress     what is read of record batches: nothing lost, bounded, and what cannot be read is named
     consumer                the worker's consumer, which FastStream makes
     transactions            those that other producers have left open
     assignment              the group's assignment as lanes: opened, fed, watched, closed

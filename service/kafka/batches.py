@@ -1,29 +1,40 @@
-r"""What aiokafka reads of record batches, made to lose nothing and to say what it cannot read.
+r"""What aiokafka reads of record batches, made to lose nothing, to say what it cannot read, and to be bounded.
 
 - A batch that cannot be unpacked (wrong checksum, unknown codec, damage) raises Unreadable with its offsets. What comes
   before it in the same fetch is given first: aiokafka would throw that away with the error.
 - Kafka takes any bytes as a header's name. aiokafka decodes them strictly, and would fail on the same message for ever:
   such a batch is read again by aiokafka's own reader in Python, with names decoded leniently (`\xff`).
+- A batch that is long once it is uncompressed is read record by record; of a record that no lane would take, only key
+  and size. What is handed over at a time is bounded in bytes, too.
 
 `install` gives aiokafka's fetcher these classes, in this process. A test on real Kafka guards each of them.
 """
 
 import struct
 from collections.abc import Iterator
-from typing import Any, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
-from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
+from aiokafka.codec import has_snappy
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 
 from service.errors import FixConfiguration, Unreadable
+from service.kafka.uncompress import Uncompressed
+from service.lanes.bounds import MESSAGE_BYTES
 
-_MAGIC_BYTE, _DELTA_BYTE, _HEADER_BYTES = 16, 23, 27
-_MAGIC = 2
-"""Of the batches that Kafka has written since 2017."""
+_MAGIC_BYTE, _ATTRIBUTES_BYTE, _DELTA_BYTE, _HEADER_BYTES = 16, 22, 23, 61
+_MAGIC, _CODEC = 2, 0x07
+"""Of the batches that Kafka has written since 2017; the bits of the attributes that tell the codec."""
 WHY_LIMIT = 200
+UNCOMPRESSED_BYTES = 1024 * 1024
+"""Of a batch, at once."""
+HANDED_BYTES = 2 * 1024 * 1024
+"""Of a partition, at once, with what a message takes besides."""
+BESIDES_BYTES = 100
+KEY_BYTES = 1000
+"""A key that is longer is no key of anything here."""
 
 
 class _LenientBytes(bytearray):
@@ -37,8 +48,26 @@ class _LenientBytes(bytearray):
         return super().decode(encoding, errors)
 
 
+class TooLong(bytes):
+    """In place of a value that was not read."""
+
+    size_bytes: int
+
+
+class _Record(NamedTuple):
+    """As aiokafka's own, of which nothing but the key was read."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: TooLong
+    headers: tuple[()] = ()
+    checksum: None = None
+
+
 class _Batch:
-    """A record batch that reads itself again, slowly, when it cannot be read strictly."""
+    """A record batch, `strict` as aiokafka reads it."""
 
     def __init__(self, strict: Any, raw: memoryview) -> None:
         self._strict = strict
@@ -51,13 +80,64 @@ class _Batch:
         return next(self._strict)
 
     def __iter__(self) -> Iterator[Any]:
-        try:
-            return iter(list(self._strict))
-        except UnicodeDecodeError:
-            lenient = _DefaultRecordBatchPy(self._raw)
-            lenient._maybe_uncompress()  # noqa: SLF001  # this module reaches into aiokafka by purpose
-            lenient._buffer = _LenientBytes(lenient._buffer)  # noqa: SLF001
-            return iter(lenient)
+        codec = self._raw[_ATTRIBUTES_BYTE] & _CODEC
+        if not codec:
+            return _all_of(self._raw)
+        payload = Uncompressed(codec, bytes(self._raw[_HEADER_BYTES:]))
+        header = bytearray(self._raw[:_HEADER_BYTES])
+        header[_ATTRIBUTES_BYTE] &= ~_CODEC
+        if payload.has(UNCOMPRESSED_BYTES):
+            return _one_by_one(bytes(header), payload, self._strict.next_offset - self._strict.base_offset)
+        return _all_of(bytes(header) + payload.rest())
+
+
+def _all_of(raw: bytes | memoryview) -> Iterator[Any]:
+    """The records of a batch that is not compressed; slowly where it cannot be read strictly."""
+    try:
+        return iter(list(DefaultRecordBatch(raw)))
+    except UnicodeDecodeError:
+        return iter(_lenient(bytes(raw)))
+
+
+def _lenient(raw: bytes) -> Any:
+    batch = _DefaultRecordBatchPy(raw)
+    batch._buffer = _LenientBytes(batch._buffer)  # noqa: SLF001  # this module reaches into aiokafka by purpose
+    return batch
+
+
+def _one_by_one(header: bytes, payload: Uncompressed, most: int) -> Iterator[Any]:
+    """The records of a batch whose payload is not in memory; at most as many as it has offsets."""
+    for _ in range(most):
+        if not payload.has(1):
+            return
+        size_bytes, length = payload.varint()
+        if size_bytes > MESSAGE_BYTES + BESIDES_BYTES:
+            yield _too_long(header, payload, size_bytes)
+        else:
+            batch = _lenient(header + length + payload.take(size_bytes))
+            yield batch._read_msg()  # noqa: SLF001
+
+
+def _too_long(header: bytes, payload: Uncompressed, size_bytes: int) -> _Record:
+    """Reads the beginning of a record, passes the rest of it."""
+    head = _DefaultRecordBatchPy(header)
+    passed = len(payload.take(1))  # attributes, which are not used
+    numbers = []
+    for _ in range(3):
+        number, read = payload.varint()
+        numbers.append(number)
+        passed += len(read)
+    timestamp_delta, offset_delta, key_bytes = numbers
+    key = None
+    if 0 <= key_bytes <= KEY_BYTES:
+        key = payload.take(key_bytes)
+        passed += key_bytes
+    payload.skip(size_bytes - passed)
+    value = TooLong()
+    value.size_bytes = size_bytes
+    appended = head.timestamp_type == head.LOG_APPEND_TIME
+    timestamp = head.max_timestamp if appended else head.first_timestamp + timestamp_delta
+    return _Record(head.base_offset + offset_delta, timestamp, head.timestamp_type, key, value)
 
 
 class _Records:
@@ -94,6 +174,32 @@ def _end(raw: memoryview) -> int:
     return int(base + delta + 1)
 
 
+class _FetchResult(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka is not typed
+    """What was fetched of a partition, handed over some at a time."""
+
+    _partition_records: Any
+
+    def getall(self, max_records: int | None = None) -> list[Any]:
+        if not self.check_assignment(self._topic_partition) or not self.has_more():
+            return []
+        handed, size_bytes = [], 0
+        for message in self._partition_records:
+            handed.append(message)
+            size_bytes += _size_bytes(message)
+            if size_bytes >= HANDED_BYTES or len(handed) == max_records:
+                self._update_position()
+                return handed
+        self._update_position()
+        self._partition_records = None
+        return handed
+
+
+def _size_bytes(message: Any) -> int:
+    """What it took to read it."""
+    value_bytes = message.value.size_bytes if isinstance(message.value, TooLong) else len(message.value or b"")
+    return len(message.key or b"") + value_bytes + BESIDES_BYTES
+
+
 class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka is not typed
     """What was fetched of a partition, record by record."""
 
@@ -111,14 +217,8 @@ class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiok
 
 def install() -> None:
     """From now on, in this process. Raises FixConfiguration where a codec that producers use cannot be read."""
-    missing = [
-        codec
-        for codec, has in (("gzip", has_gzip), ("snappy", has_snappy), ("lz4", has_lz4), ("zstd", has_zstd))
-        if not has()
-    ]
-    if missing:
-        raise FixConfiguration(
-            f"messages compressed with {', '.join(missing)} could not be read: install the Python package cramjam"
-        )
+    if not has_snappy():
+        raise FixConfiguration("messages compressed with snappy could not be read: install the Python package cramjam")
+    fetcher.FetchResult = _FetchResult
     fetcher.MemoryRecords = _Records
     fetcher.PartitionRecords = _PartitionRecords

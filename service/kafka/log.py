@@ -17,6 +17,7 @@ from aiokafka.errors import IllegalStateError, InvalidProducerEpoch, KafkaError,
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from service.errors import LaneLost, WaitAndRetry
+from service.kafka.batches import TooLong
 from service.kafka.clients import CALL_SECONDS
 from service.kafka.partitioner import partition_of
 from service.lanes.failpoint import reach
@@ -206,7 +207,10 @@ class KafkaLog:
 
 
 def _received(topic: str, record: ConsumerRecord[Any, Any]) -> Received:
-    return Received(topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers)
+    place = topic, record.partition, record.offset, record.timestamp, record.key
+    if isinstance(record.value, TooLong):
+        return Received(*place, None, (), record.value.size_bytes)
+    return Received(*place, record.value, record.headers)
 
 
 def _append(batch: BatchBuilder, message: Outbound) -> bool:

@@ -17,6 +17,7 @@ from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Change, Fact, Instant, Record, Step, StepDefinition, Timeline
 from rules.window import recall, shorten
 from service.errors import Unreadable
+from service.lanes.bounds import COURSE_CHARACTERS, RECORD_DECISIONS, RECORD_PLACES, WAITING_PLACES
 from service.lanes.packed import Packed, pack, unpack
 from service.lanes.ports import (
     History,
@@ -40,11 +41,8 @@ from service.lanes.translate import (
     Unusable,
 )
 
-COURSE_LIMIT = 8_000_000
-"""Characters of all versions of a course: they are kept in one document, far below MongoDB's 16 MB."""
-
-WAITING_PLACES_LIMIT = 500
-"""Steps and sessions of a record that its course's definition does not have. Those that it has are bounded by it."""
+KEY_LIMIT = 1000
+"""Bytes of a key that a dead letter of a message that is too long still has."""
 
 Letter = tuple[Received, Unusable]
 """A message for the dead letters."""
@@ -182,24 +180,30 @@ def _hear(
 
 
 def _no_room_for(fact: Fact, record: Record, timeline: Timeline) -> str | None:
-    """Which bound the fact would break: a record is one document, and what waits in it is counted again and again.
+    """Which bound the fact would break: a record is one document, and what is in it is counted again and again.
 
-    While the course is not defined nothing is counted, and what waits moves away like other old facts.
+    While the course is not defined no steps and sessions are counted; what waits then moves away like other old facts.
     """
+    if record.decided >= RECORD_DECISIONS * (2 if fact.kind == "reassigned" else 1):
+        return f"message_id: {RECORD_DECISIONS} facts and definitions have decided this record already, and no more may"
     if not timeline:
         return None
     defined, steps = timeline[-1].steps, record.standing.steps
-    if fact.step_id is None or _is_known(fact, steps) or _is_defined(fact.step_id, fact.session_id, defined):
+    if fact.step_id is None or _is_known(fact, steps):
+        return None
+    name = "step_id" if fact.session_id is None else "session_id"
+    if sum(1 + len(step.sessions) for step in steps.values()) >= RECORD_PLACES:
+        return f"{name}: the record has {RECORD_PLACES} steps and sessions already, over all definitions"
+    if _is_defined(fact.step_id, fact.session_id, defined):
         return None
     waiting = sum(
         not _is_defined(step.step_id, session_id, defined)
         for step in steps.values()
         for session_id in (None, *step.sessions)
     )
-    if waiting < WAITING_PLACES_LIMIT:
+    if waiting < WAITING_PLACES:
         return None
-    name = "step_id" if fact.session_id is None else "session_id"
-    return f"{name}: {WAITING_PLACES_LIMIT} steps and sessions that are not defined wait for a definition already"
+    return f"{name}: {WAITING_PLACES} steps and sessions that are not defined wait for a definition already"
 
 
 def _is_known(fact: Fact, steps: Mapping[str, Step]) -> bool:
@@ -275,7 +279,7 @@ def accept_definitions(
             letters.append((received, _stale(definition, newest)))
         elif definition.changed_at > clock.future:
             letters.append((received, _from_the_future(definition.changed_at, clock)))
-        elif sum(len(version.content) for version in (*accepted.versions, definition)) > COURSE_LIMIT:
+        elif accepted.characters + len(definition.content) > COURSE_CHARACTERS:
             letters.append((received, _too_large()))
         else:
             versions = (*accepted.versions, definition)
@@ -285,8 +289,8 @@ def accept_definitions(
 
 def _too_large() -> Unusable:
     return Unusable(
-        "invalid_definition",
-        f"steps: with this version the course's definitions take more than {COURSE_LIMIT} characters together",
+        "record_limit",
+        f"steps: with this version the course's definitions have more than {COURSE_CHARACTERS} characters together",
     )
 
 
@@ -319,11 +323,18 @@ def reach(changes: GoingOut) -> dict[str, int]:
 
 
 def dead_letter(received: Received, unusable: Unusable, prefix: str) -> Outbound:
-    """Key, value and headers as they were, byte for byte; in further headers where from and what is wrong."""
+    """Key, value and headers as they were, byte for byte; in further headers where from and what is wrong.
+
+    Of a message that is too long there is no value, no header, and no key but a short one.
+    """
+    place = prefix + received.topic, received.partition, received.offset, received.timestamp
+    if received.is_too_long:
+        key = received.key if len(received.key or b"") <= KEY_LIMIT else None
+        letter = headers.dead_letter(headers.Origin.of((), *place), unusable.reason, unusable.explanation)
+        return Outbound(DEAD_LETTER.name, key, None, letter)
     origin = headers.origin(received.headers) if received.topic == REROUTED.name else None
     if origin is None:
-        topic = prefix + received.topic
-        origin = headers.Origin.of(received.headers, topic, received.partition, received.offset, received.timestamp)
+        origin = headers.Origin.of(received.headers, *place)
     letter = headers.dead_letter(origin, unusable.reason, unusable.explanation)
     return Outbound(DEAD_LETTER.name, received.key, received.value, letter)
 

@@ -1,12 +1,32 @@
-"""What limits the work of a lane. Each is the setting of the same name."""
+"""What limits a lane, and how far a sender can make something grow; what goes beyond is refused as `record_limit`."""
 
 from typing import NamedTuple
 
 LANES_WITH_WHOLE_BATCHES = 4
 
+MESSAGE_BYTES = 1_000_000
+"""Key, value and headers of a message, uncompressed. A longer one is not read: Kafka, as it comes, takes no dead letter
+or rerouted message that is longer.
+"""
+COURSE_CHARACTERS = 8_000_000
+"""Of all versions of a course: they are kept in one document, far below MongoDB's 16 MB."""
+DEFINITION_PLACES = 5000
+"""Steps and sessions of a definition."""
+RECORD_PLACES = 2 * DEFINITION_PLACES
+"""Steps and sessions that a record has values of, whatever definitions they come from."""
+WAITING_PLACES = 500
+"""Of these, those that its course's newest definition does not have."""
+RECORD_DECISIONS = 100_000
+"""Decisions about a record: one for each fact, and for each definition that decided it again."""
+
+COURSES_CHARACTERS = 32_000_000
+"""Of the definitions that are loaded together; a batch that is about more of them is prepared in parts."""
+TIMELINE_PLACES = 200_000
+"""Steps and sessions, over all versions, of the courses that a worker keeps at hand."""
+
 
 class Bounds(NamedTuple):
-    """See the settings' descriptions."""
+    """Each is the setting of the same name; see their descriptions."""
 
     batch_messages: int
     batch_bytes: int

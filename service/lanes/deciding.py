@@ -5,8 +5,7 @@ record's checkpoint count, its whole history is recalled, for a few records at a
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -22,8 +21,8 @@ from service.lanes.packed import unpack
 from service.lanes.ports import History, Offsets, Received, Store, StoredCourse, StoredRecord
 from service.lanes.translate import HeardFact, HeardRequest, course_timeline
 
-RECALLED_TOGETHER = 8
-"""Whole histories in memory at a time."""
+RECALLED_DECISIONS = 10_000
+"""Of the whole histories that are in memory at a time; one alone may have more (RECORD_DECISIONS)."""
 NEVER_SENT = 2**62
 """Offset of a request that is behind all that were ever sent."""
 Heard = Mapping[str, Sequence[tuple[Received, HeardFact | HeardRequest]]]
@@ -118,12 +117,25 @@ async def decide_records(
             decide_one(key, histories.get(key, NOT_ASKED))
         except HistoryNeeded:
             needing.append(key)
-    remaining = iter(needing)
-    while some := list(islice(remaining, RECALLED_TOGETHER)):
+    for some in _few(needing, records):
         for key, history in (await _histories(store, records, dict.fromkeys(some))).items():
             decide_one(key, history)
             await asyncio.sleep(0)  # a long history takes long to count; heartbeats must not wait for all of them
     return decided
+
+
+def _few(keys: Iterable[str], records: Mapping[str, StoredRecord]) -> Iterator[list[str]]:
+    """So many records that their histories fit into memory together."""
+    few: list[str] = []
+    decisions = 0
+    for key in keys:
+        if few and decisions + records[key].record.decided > RECALLED_DECISIONS:
+            yield few
+            few, decisions = [], 0
+        few.append(key)
+        decisions += records[key].record.decided
+    if few:
+        yield few
 
 
 async def _histories(

@@ -12,6 +12,7 @@ from msgspec import Struct
 from contracts.headers import Headers
 from rules.values import Change, Instant, Record
 from rules.window import Past
+from service.lanes.bounds import MESSAGE_BYTES
 from service.lanes.packed import Packed
 
 Offsets = Mapping[str, int]
@@ -28,10 +29,19 @@ class Received(Struct, frozen=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Headers
+    unread_bytes: int = 0
+    """Not 0: so long is a message of which nothing but the key was read."""
 
     @property
     def size_bytes(self) -> int:
-        return len(self.key or b"") + len(self.value or b"")
+        """What of it is in memory."""
+        of_headers = sum(len(name) + len(value or b"") for name, value in self.headers) if self.headers else 0
+        return len(self.key or b"") + len(self.value or b"") + of_headers
+
+    @property
+    def is_too_long(self) -> bool:
+        """Beyond what Kafka takes as a dead letter or a rerouted message."""
+        return self.unread_bytes > 0 or self.size_bytes > MESSAGE_BYTES
 
 
 class Outbound(Struct, frozen=True, gc=False):
@@ -124,6 +134,11 @@ class StoredCourse(Struct, frozen=True, gc=False):
         return self.versions[-1]
 
     @property
+    def characters(self) -> int:
+        """Of all its versions."""
+        return sum(len(version.content) for version in self.versions)
+
+    @property
     def is_released(self) -> bool:
         return bool(self.versions) and self.released >= self.newest.version
 
@@ -178,7 +193,7 @@ class Courses(Protocol):
     """The versions of courses, and how far records are decided again under the newest."""
 
     async def load(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
-        """Those that exist, by key."""
+        """Those that exist, by key. Raises TakeLess where several have more than COURSES_CHARACTERS together."""
 
     async def save(self, course: StoredCourse) -> bool:
         """Compare-and-set on the revision, then raise it. False: missed."""
@@ -189,8 +204,8 @@ class Courses(Protocol):
         Where it is released later than this is read, the sweep that follows finds every record stored before.
         """
 
-    async def to_sweep(self, lane: int) -> list[StoredCourse]:
-        """Courses of the lane whose records in progress may still carry an older version, paused ones included."""
+    async def to_sweep(self, lane: int) -> list[str]:
+        """Keys of the lane's courses whose records in progress may still carry an older version, paused ones too."""
 
 
 class Notes(Protocol):

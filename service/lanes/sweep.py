@@ -116,7 +116,8 @@ class Sweep:
         """One pass over each course that needs it and may have it. Gives how far the requests reach, by partition."""
         sent: dict[int, int] = {}
         paused = 0
-        for course in await self._store.courses.to_sweep(self._lane):
+        for key in await self._store.courses.to_sweep(self._lane):
+            course = (await self._store.courses.load([key]))[key]
             judged = course if course.is_paused or course.is_released else await self._judge(course)
             paused += judged.is_paused
             if judged.is_released:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+from cachetools import LRUCache, cached
 from msgspec import Struct
 from pydantic import ValidationError
 
@@ -42,8 +43,10 @@ from rules.values import (
     StepDefinition,
     Timeline,
     Value,
+    places_of,
     timeline,
 )
+from service.lanes.bounds import DEFINITION_PLACES, MESSAGE_BYTES, TIMELINE_PLACES
 from service.lanes.envelope import NoEnvelope, unwrapped
 from service.lanes.ports import Outbound, Received, StoredCourse, StoredDefinition
 
@@ -100,6 +103,8 @@ Item = HeardFact | HeardRequest | HeardDefinition | Misrouted | Unusable
 
 def translate(received: Received, partition_of: Callable[[bytes], int], prefix: str = "") -> Item:
     """What a message asks for. `partition_of`: where a key belongs; `prefix`: of the topics' names."""
+    if received.is_too_long:
+        return _too_long(received)
     topic = BY_NAME[received.topic]
     if topic is REROUTED:
         origin = headers.origin(received.headers)
@@ -133,6 +138,8 @@ def read(
     except ValidationError as error:
         return _unusable(error, invalid)
     if isinstance(message, CourseDefined):
+        if message.places > DEFINITION_PLACES:
+            return Unusable("record_limit", f"steps: {message.places} with their sessions, at most {DEFINITION_PLACES}")
         return HeardDefinition(message.key, _definition(message))
     assert isinstance(message, AboutRecord), "all other topics are about records"
     course = course_key(message.tenant_id, message.course_id)
@@ -150,6 +157,15 @@ def _unusable(error: ValidationError, invalid: str) -> Unusable:
         for problem in problems
     )
     return Unusable(invalid, spelled[:EXPLANATION_LIMIT])
+
+
+def _too_long(received: Received) -> Unusable:
+    size_bytes = received.unread_bytes or received.size_bytes
+    return Unusable(
+        "record_limit",
+        f"value: the message has {size_bytes} bytes uncompressed, at most {MESSAGE_BYTES} are read; it is still where "
+        "kafka_dlt-original-topic, -partition and -offset say, for as long as that topic keeps it",
+    )
 
 
 def _wrong_key(topic: Topic, key: bytes | None) -> Unusable:
@@ -206,10 +222,10 @@ def _definition(message: CourseDefined) -> StoredDefinition:
     return StoredDefinition(message.version, message.message_id, message.changed_at, content)
 
 
-@lru_cache(maxsize=4096)
+@cached(LRUCache(TIMELINE_PLACES, getsizeof=lambda timeline: sum(map(places_of, timeline))))
 def timeline_of(versions: tuple[StoredDefinition, ...]) -> Timeline:
     """What the rules need of a course's versions."""
-    return timeline(_course_definition(stored) for stored in versions)
+    return timeline(map(_course_definition, versions))
 
 
 def course_timeline(course: StoredCourse | None) -> Timeline:
@@ -217,29 +233,42 @@ def course_timeline(course: StoredCourse | None) -> Timeline:
     return () if course is None else timeline_of(course.versions)
 
 
+class _Content(Struct):
+    """Of a definition as it is stored, what decides."""
+
+    steps: list[msgspec.Raw]
+    awards_certificate: bool
+    certificate_on_equivalency: bool
+
+
+_content = msgspec.json.Decoder(_Content).decode
+
+
 def _course_definition(stored: StoredDefinition) -> CourseDefinition:
-    definition = json.loads(stored.content)
+    content = _content(stored.content)
+    steps = [_step_definition(bytes(step)) for step in content.steps]
     return CourseDefinition(
         stored.version,
         stored.message_id,
         stored.changed_at,
-        {step["step_id"]: _step_definition(step) for step in definition["steps"]},
-        definition["awards_certificate"],
-        definition["certificate_on_equivalency"],
+        {step.step_id: step for step in steps},
+        content.awards_certificate,
+        content.certificate_on_equivalency,
     )
 
 
-def _step_definition(step: dict[str, object]) -> StepDefinition:
+@cached(LRUCache(TIMELINE_PLACES, getsizeof=lambda step: 1 + len(step.sessions) + len(step.cancelled)))
+def _step_definition(content: bytes) -> StepDefinition:
+    """The versions of a course have most of their steps in common."""
+    step = json.loads(content)
     listed = step.get("sessions", [])
-    assert isinstance(listed, list), "sessions were validated when they came"
     sessions = {s["session_id"]: s["scheduled_minutes"] for s in listed if not s["cancelled"]}
-    scheduled = sum(sessions.values()) if listed else step.get("scheduled_minutes", 0)
     return StepDefinition(
-        str(step["step_id"]),
-        str(step["kind"]),
-        bool(step["required"]),
-        int(str(step["threshold_percent"])),
-        int(str(scheduled)),
+        step["step_id"],
+        step["kind"],
+        step["required"],
+        step["threshold_percent"],
+        sum(sessions.values()) if listed else step.get("scheduled_minutes", 0),
         sessions,
         frozenset(s["session_id"] for s in listed if s["cancelled"]),
     )

@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Iterable
 from pymongo.errors import DuplicateKeyError
 
 from rules.values import Instant
+from service.errors import TakeLess
+from service.lanes.bounds import COURSES_CHARACTERS
 from service.lanes.ports import StoredCourse
 from service.mongo.documents import course_document, stored_course
 from service.mongo.driver import Database, mongo_answers, within
 
 
 class Courses:
-    """The Courses of service.lanes.ports; `all` is for commands."""
+    """The Courses of service.lanes.ports; `all` and `load_all` are for commands."""
 
     def __init__(self, database: Database) -> None:
         self._courses = database["courses"]
@@ -21,12 +23,24 @@ class Courses:
         await self._courses.create_index(["lane"], name="sweeping", partialFilterExpression={"sweeping": True})
 
     async def load(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
-        wanted = list(keys)
-        if not wanted:
-            return {}
-        async with mongo_answers():
-            documents = await self._courses.find({"_id": {"$in": wanted}}).to_list(None)
-        return {document["_id"]: stored_course(document) for document in documents}
+        courses: dict[str, StoredCourse] = {}
+        characters = 0
+        async for course in self._load(keys):
+            courses[course.key] = course
+            characters += course.characters
+            if characters > COURSES_CHARACTERS and len(courses) > 1:
+                raise TakeLess(f"{len(courses)} courses have {characters} characters")
+        return courses
+
+    async def load_all(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
+        """However much they are."""
+        return {course.key: course async for course in self._load(keys)}
+
+    async def _load(self, keys: Iterable[str]) -> AsyncIterator[StoredCourse]:
+        if wanted := list(keys):
+            async with mongo_answers():
+                async for document in self._courses.find({"_id": {"$in": wanted}}):
+                    yield stored_course(document)
 
     async def save(self, course: StoredCourse) -> bool:
         document = course_document(course)
@@ -53,7 +67,7 @@ class Courses:
             found = await self._courses.find(query, {"newest": 1}).to_list(None)
         return {document["_id"]: (document["newest"][0], document["newest"][1]) for document in found}
 
-    async def to_sweep(self, lane: int) -> list[StoredCourse]:
+    async def to_sweep(self, lane: int) -> list[str]:
         async with mongo_answers():
-            documents = await self._courses.find({"lane": lane, "sweeping": True}).to_list(None)
-        return [stored_course(document) for document in documents]
+            found = await self._courses.find({"lane": lane, "sweeping": True}, {"_id": 1}).to_list(None)
+        return [document["_id"] for document in found]

@@ -11,14 +11,15 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from contracts import headers
 from contracts.topics import ATTENDANCE_CHANGED, COURSE_DEFINED, DEAD_LETTER, FACTS, REEVALUATION_REQUESTED, REROUTED
 from service.errors import WaitAndRetry
 from service.kafka.partitioner import partition_of
 from service.lanes import deciding, preparing
-from service.lanes.batch import WAITING_PLACES_LIMIT, decide_record
-from service.lanes.bounds import Bounds
+from service.lanes.batch import decide_record
+from service.lanes.bounds import WAITING_PLACES, Bounds
 from service.lanes.flood import Flood
 from service.lanes.parts import translate_all
 from service.lanes.ports import Outbound, Received
@@ -54,9 +55,7 @@ async def prepared(messages: Sequence[Received], store: MemoryStore) -> Prepared
     bounds = Bounds(**Settings().model_dump(include=set(Bounds._fields)))
     turns = Turns(asyncio.Lock(), asyncio.Lock())
     shared = Shared(bounds, partial(partition_of, partitions=1), "", Flood(100, 10**9), turns, lambda: NOW)
-    numbered = [
-        Received(one.topic, 0, offset, 0, one.key, one.value, one.headers) for offset, one in enumerate(messages)
-    ]
+    numbered = [replace(one, partition=0, offset=offset) for offset, one in enumerate(messages)]
     return await Preparer(0, store, shared, lambda: None).prepare(numbered, {}, {})
 
 
@@ -139,7 +138,7 @@ async def test_so_many_steps_and_sessions_wait_for_a_definition_and_no_more(plac
     for first in range(0, len(sent), 200):
         result = await prepared(sent[first : first + 200], store)
         letters += [headers.read_dead_letter(other.headers) for other in result.others]
-    assert Counter(told and told[1] for told in letters) == {"record_limit": 600 - WAITING_PLACES_LIMIT}
+    assert Counter(told and told[1] for told in letters) == {"record_limit": 600 - WAITING_PLACES}
     name = place.replace("event", "step")
     assert all(told and told[2].startswith(f"{name}: 500 steps and sessions that are not defined") for told in letters)
     assert reasons(await prepared([sent[0]], store)) == {}, "what is known already is no more"

@@ -7,6 +7,8 @@ from msgspec.structs import replace
 
 from contracts.fields import course_key_of
 from rules.values import Instant
+from service.errors import TakeLess
+from service.lanes.bounds import COURSES_CHARACTERS
 from service.lanes.packed import unpack
 from service.lanes.ports import History, Offsets, Page, Skip, StoredCourse, StoredRecord
 
@@ -104,7 +106,10 @@ class MemoryCourses:
         self.by_key: dict[str, StoredCourse] = {}
 
     async def load(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
-        return {key: self.by_key[key] for key in keys if key in self.by_key}
+        found = {key: self.by_key[key] for key in keys if key in self.by_key}
+        if len(found) > 1 and sum(course.characters for course in found.values()) > COURSES_CHARACTERS:
+            raise TakeLess
+        return found
 
     async def save(self, course: StoredCourse) -> bool:
         known = self.by_key.get(course.key)
@@ -121,8 +126,8 @@ class MemoryCourses:
             if course.is_released
         }
 
-    async def to_sweep(self, lane: int) -> list[StoredCourse]:
-        return [course for course in self.by_key.values() if course.lane == lane and course.sweeping]
+    async def to_sweep(self, lane: int) -> list[str]:
+        return [course.key for course in self.by_key.values() if course.lane == lane and course.sweeping]
 
 
 class MemoryNotes:

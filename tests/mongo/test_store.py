@@ -13,7 +13,8 @@ from pymongo import MongoClient
 from rules.decide import redecide
 from rules.values import Cause, Change, Course, Fact, Record, StepChange, Timeline, Value
 from rules.window import Past
-from service.errors import FixConfiguration
+from service.errors import FixConfiguration, TakeLess
+from service.lanes.bounds import COURSES_CHARACTERS
 from service.lanes.packed import Packed, pack
 from service.lanes.ports import (
     History,
@@ -211,10 +212,20 @@ async def test_a_course_is_saved_by_compare_and_set(store: Store) -> None:
     assert not await store.courses.save(course)
     stored = (await store.courses.load(["acme/c-1", "x/y"]))["acme/c-1"]
     assert stored == StoredCourse("acme/c-1", 1, 2, (VERSION,), sweeping=True)
-    assert await store.courses.to_sweep(2) == [stored]
+    assert await store.courses.to_sweep(2) == [stored.key]
     assert await store.courses.to_sweep(1) == []
     assert await store.courses.save(StoredCourse("acme/c-1", 1, 2, (VERSION,), released=1))
     assert await store.courses.to_sweep(2) == []
+
+
+async def test_courses_that_are_large_together_are_not_loaded_together(store: Store) -> None:
+    large = replace(VERSION, content="x" * (COURSES_CHARACTERS // 4))
+    keys = [f"acme/c-{number}" for number in range(5)]
+    for key in keys:
+        assert await store.courses.save(StoredCourse(key, 0, 2, (large,)))
+    assert set(await store.courses.load(keys[:4])) == set(keys[:4])
+    with pytest.raises(TakeLess):
+        await store.courses.load(keys)
 
 
 async def test_only_released_versions_are_told_to_batches_in_flight(store: Store) -> None:
@@ -227,7 +238,7 @@ async def test_only_released_versions_are_told_to_batches_in_flight(store: Store
         assert await store.courses.save(course)
         assert await store.courses.load(keys) == {"acme/c-1": replace(course, rev=course.rev + 1)}
         assert await store.courses.newest_versions(keys) == told
-        assert [swept.key for swept in await store.courses.to_sweep(2)] == ["acme/c-1"], "paused ones, too"
+        assert await store.courses.to_sweep(2) == ["acme/c-1"], "paused ones, too"
 
 
 async def test_records_behind_a_version_are_paged(store: Store, known: Timeline) -> None:

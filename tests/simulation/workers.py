@@ -213,7 +213,7 @@ class FaultyCourses:
         await self._faults.before()
         return await self._courses.newest_versions(keys)
 
-    async def to_sweep(self, lane: int) -> list[StoredCourse]:
+    async def to_sweep(self, lane: int) -> list[str]:
         await self._faults.before()
         return await self._courses.to_sweep(lane)
 

@@ -1,0 +1,142 @@
+"""How far a sender can make something grow. What goes beyond is a dead letter that names the field and the limit."""
+
+import json
+from collections import Counter
+from unittest.mock import patch
+
+import pytest
+
+from contracts import headers
+from contracts.topics import COURSE_DEFINED
+from service.admin.dead_letters import NotReplayable, again
+from service.kafka.dead_letters import DeadLetter
+from service.lanes import batch
+from service.lanes.bounds import DEFINITION_PLACES, MESSAGE_BYTES
+from service.lanes.ports import Received
+from service.lanes.preparing import Prepared
+from tests.lanes.test_preparing import definition, fact, prepared, received
+from tests.mongo import memory_store
+from tests.mongo.memory_store import MemoryStore
+
+
+def explanations(result: Prepared) -> list[str]:
+    """Of the dead letters, which are all beyond a limit."""
+    letters = [headers.read_dead_letter(other.headers) for other in result.others]
+    assert all(letter is not None and letter[1] == "record_limit" for letter in letters), letters
+    return [letter[2] for letter in letters if letter is not None]
+
+
+async def test_a_record_has_so_many_steps_and_sessions_over_all_definitions() -> None:
+    store = MemoryStore()
+    steps = [{"step_id": f"old-{number}", "kind": "event", "scheduled_minutes": 60} for number in range(4)]
+    new = [{"step_id": f"new-{number}", "kind": "event", "scheduled_minutes": 60} for number in range(4)]
+    with patch.object(batch, "RECORD_PLACES", 6):
+        await prepared([definition(steps=steps)], store)
+        first = await prepared([fact(message_id=f"a{n}", event_id=f"old-{n}") for n in range(4)], store)
+        await prepared([definition(steps=new, version=2, message_id="d2")], store)
+        second = await prepared([fact(message_id=f"b{n}", event_id=f"new-{n}") for n in range(4)], store)
+        known = await prepared([fact(message_id="again", event_id="new-0", attended=False)], store)
+    assert (explanations(first), explanations(known)) == ([], [])
+    assert explanations(second) == ["step_id: the record has 6 steps and sessions already, over all definitions"] * 2
+    assert len(store.records.by_key["acme/l-1/c-1"].record.standing.steps) == 6
+
+
+async def test_so_many_decisions_are_made_about_a_record_but_a_reassignment_still_takes_effect() -> None:
+    store = MemoryStore()
+    with patch.object(batch, "RECORD_DECISIONS", 5):
+        result = await prepared([definition(), *(fact(message_id=f"m{n}") for n in range(7))], store)
+        assert (
+            explanations(result)
+            == ["message_id: 5 facts and definitions have decided this record already, and no more may"] * 2
+        )
+        assert explanations(await prepared([fact(message_id="m0")], store)) == [], "what is known is no more"
+        away = {
+            name: json.loads(fact().value or b"")[name]
+            for name in ("tenant_id", "learner_id", "course_id", "changed_at")
+        }
+        reassigned = received("lms.reassigned.v1", json.dumps({**away, "message_id": "r"}).encode())
+        assert explanations(await prepared([reassigned], store)) == []
+    assert store.records.by_key["acme/l-1/c-1"].record.attempt == 2
+
+
+async def test_a_definition_has_so_many_steps_and_sessions() -> None:
+    def sessions(count: int) -> list[dict[str, object]]:
+        return [{"session_id": f"s{number}", "scheduled_minutes": 1} for number in range(count)]
+
+    def steps(of_last: int) -> list[dict[str, object]]:
+        whole: list[dict[str, object]] = [
+            {"step_id": f"e{number}", "kind": "event", "sessions": sessions(999)} for number in range(4)
+        ]
+        return [*whole, {"step_id": "last", "kind": "event", "sessions": sessions(of_last)}]
+
+    store = MemoryStore()
+    most = DEFINITION_PLACES - 4 * 1000 - 1
+    assert explanations(await prepared([definition(steps=steps(most))], store)) == []
+    too_many = await prepared([definition(steps=steps(1000), version=2, message_id="d2")], store)
+    assert explanations(too_many) == ["steps: 5001 with their sessions, at most 5000"]
+    assert len(store.courses.by_key["acme/c-1"].versions) == 1
+
+
+async def test_the_versions_of_a_course_have_so_many_characters() -> None:
+    store = MemoryStore()
+    with patch.object(batch, "COURSE_CHARACTERS", 500):
+        result = await prepared([definition(version=n, message_id=f"d{n}") for n in range(1, 9)], store)
+    kept = len(store.courses.by_key["acme/c-1"].versions)
+    assert 1 < kept < 8
+    says = "steps: with this version the course's definitions have more than 500 characters together"
+    assert explanations(result) == [says] * (8 - kept)
+
+
+async def test_a_batch_about_large_courses_is_prepared_in_parts() -> None:
+    store, courses = MemoryStore(), [f"c-{number}" for number in range(8)]
+
+    def of(course: str, message: Received) -> Received:
+        value = {**json.loads(message.value or b""), "course_id": course}
+        key = f"acme/{course}" if message.topic == COURSE_DEFINED.name else f"acme/l-1/{course}"
+        return Received(message.topic, 0, 0, 0, key.encode(), json.dumps(value).encode(), ())
+
+    await prepared([of(course, definition()) for course in courses], store)
+    size = store.courses.by_key["acme/c-0"].characters
+    loaded: Counter[int] = Counter()
+    load = store.courses.load
+
+    async def counted(keys: list[str]) -> object:
+        found = await load(keys)
+        loaded[len(found)] += 1
+        return found
+
+    with (
+        patch.object(memory_store, "COURSES_CHARACTERS", 3 * size),
+        patch.object(store.courses, "load", counted),
+    ):
+        result = await prepared([of(course, fact()) for course in courses], store)
+    assert result.others == []
+    assert set(store.records.by_key) == {f"acme/l-1/{course}" for course in courses}
+    assert 2 <= max(loaded) <= 3
+
+
+@pytest.mark.parametrize("where", ["value", "headers", "not read"])
+async def test_a_long_message_is_a_dead_letter_without_what_is_long(where: str) -> None:
+    short = fact()
+    value, headers_, unread = short.value or b"", short.headers, 0
+    match where:
+        case "value":
+            value += b" " * MESSAGE_BYTES
+        case "headers":
+            headers_ = (("padding", b"x" * MESSAGE_BYTES),)
+        case _:
+            value, unread = b"", 2**30
+    long = Received(short.topic, 0, 0, 0, short.key, value or None, headers_, unread)
+    store = MemoryStore()
+    result = await prepared([definition(), long, fact("l-2")], store)
+    (letter,) = result.others
+    assert (letter.key, letter.value, len(letter.headers)) == (short.key, None, 6)
+    assert explanations(result)[0].startswith("value: the message has ")
+    assert set(store.records.by_key) == {"acme/l-2/c-1"}
+
+
+def test_a_letter_without_its_value_is_not_replayed() -> None:
+    for reason in ("record_limit", "skipped"):
+        letter = DeadLetter("0-1", 0, reason, "", "lms.reassigned.v1", "0", "7", 0, b"k", None, ())
+        with pytest.raises(NotReplayable, match="send the message anew"):
+            again(letter, (), "")
