@@ -13,6 +13,7 @@ help:
 	@echo 'make simulate      the lanes under random faults, in memory; SEEDS=n (default 10000)'
 	@echo 'make faults        every fault on real servers, 100,000 messages each: about 40 minutes; writes tests/faults/RESULTS.md'
 	@echo 'make soak HOURS=n  random faults for hours under steady inputs, memory watched; Ctrl-C ends; writes tests/faults/SOAK.md'
+	@echo 'make interop       other clients, codecs and topics of every kind, on the real service; writes tests/interop/RESULTS.md'
 	@echo 'make bench         Ratchet beside what else does the same work: about 30 minutes; writes tests/benchmarks/RESULTS.md'
 	@echo 'make install       .venv with the command ratchet'
 	@echo 'make docs          writes the generated parts: tables and console blocks of the pages, JSON Schemas, AsyncAPI'
@@ -54,6 +55,9 @@ faults: install
 HOURS ?= 1
 soak: install
 	$(BIN)/python -m tests.faults.soak $(HOURS) --markdown tests/faults/SOAK.md
+
+interop: install
+	$(BIN)/python -m tests.interop.matrix --json tests/interop/results.json --markdown tests/interop/RESULTS.md
 
 bench: install
 	$(BIN)/python -m tests.benchmarks.bench --json tests/benchmarks/results.json \

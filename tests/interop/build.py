@@ -1,0 +1,90 @@
+"""Makes the programs: once per machine and source, in the cache, with the packages that they name."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.stack.servers import NotAvailable
+
+HERE = Path(__file__).parent
+BUILD_SECONDS = 600
+
+
+class Language(NamedTuple):
+    """How a folder of sources becomes programs. All is run in a copy of the folder."""
+
+    needs: dict[str, str]
+    """Commands, and what to install where they are not there."""
+    steps: Sequence[Sequence[str]]
+    command: Sequence[str]
+
+
+NPM = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--silent")
+LANGUAGES = {
+    "java": Language(
+        {"javac": "apt-get install openjdk-17-jdk-headless", "mvn": "apt-get install maven"},
+        (
+            ("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=jars"),
+            ("javac", "-cp", "jars/*", "-d", "classes", "Interop.java"),
+        ),
+        ("java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", "classes:jars/*", "Interop"),
+    ),
+    "node": Language({"node": "apt-get install nodejs", "npm": "apt-get install npm"}, (NPM,), ("node", "interop.js")),
+    "go": Language({"go": "apt-get install golang"}, (("go", "build", "-o", "interop", "."),), ("./interop",)),
+}
+
+
+class Program(NamedTuple):
+    """What to run, and where."""
+
+    command: Sequence[str]
+    folder: Path
+
+
+def python(module: str) -> Program:
+    """A module of this repository; nothing is built."""
+    return Program((sys.executable, "-m", module), HERE.parents[1])
+
+
+def built(name: str, *arguments: str) -> Program:
+    """The program in this language. Raises NotAvailable; its second argument is what the tools said."""
+    language = LANGUAGES[name]
+    for command, install in language.needs.items():
+        if shutil.which(command) is None:
+            raise NotAvailable(f"there is no {command}; e.g. {install}")
+    sources = sorted(path for path in (HERE / name).iterdir() if path.is_file())
+    made_of = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in sources)).hexdigest()[:16]
+    folder = _cache() / f"{name}-{made_of}"
+    with folder.with_name(f"{name}.lock").open("w") as lock:  # several processes of pytest may want it at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            _build(language.steps, sources, folder)
+    return Program((*language.command, *arguments), folder)
+
+
+def _cache() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ratchet" / "interop"
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
+
+
+def _build(steps: Sequence[Sequence[str]], sources: Sequence[Path], folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for path in sources:
+        shutil.copy(path, folder)
+    for step in steps:
+        print(f"{' '.join(step[:2])} for tests/interop, once ...", flush=True)
+        try:
+            ran = subprocess.run(step, cwd=folder, capture_output=True, text=True, check=False, timeout=BUILD_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise NotAvailable(f"{' '.join(step[:2])} took more than {BUILD_SECONDS} s") from None
+        if ran.returncode:
+            raise NotAvailable(f"{' '.join(step[:2])} did not work", (ran.stdout + ran.stderr).strip()[-600:])
+    (folder / "complete").touch()
