@@ -12,7 +12,9 @@ from tests.stack.kafka import Node
 LENGTH_BYTES = 12
 """The offset of a batch's first message, and the length of what follows."""
 HEADER_BYTES = 61
-DELTA_BYTE = 23
+ATTRIBUTES_BYTE, DELTA_BYTE = 21, 23
+CODEC_BITS = 0b111
+ZSTD = 4
 
 
 class Stored(NamedTuple):
@@ -28,6 +30,12 @@ class Stored(NamedTuple):
     def values(self) -> list[bytes | None]:
         """Of its messages."""
         return [record.value for record in MemoryRecords(self.raw).next_batch()]
+
+    @property
+    def is_zstd(self) -> bool:
+        """Whether its messages are compressed with that."""
+        (attributes,) = struct.unpack_from(">h", self.raw, ATTRIBUTES_BYTE)
+        return int(attributes) & CODEC_BITS == ZSTD
 
     def flip(self) -> None:
         """Change a byte in the middle of its messages. The broker must be down."""
