@@ -70,6 +70,7 @@ def main() -> int:
         signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that no server stays behind
     profile = PROFILES[arguments.profile]
     rows: list[Row] = []
+    cluster: Cluster | None = None
     with tempfile.TemporaryDirectory() as folder:
         try:
             cluster = start_cluster(Path(folder))
@@ -82,6 +83,8 @@ def main() -> int:
             console.print(str(error), markup=False)
             return 2
         finally:
+            if cluster is not None:
+                cluster.stop()  # all at once: one after the other they would wait for each other
             stop_all()
     console.print(table(rows))
     if arguments.json:

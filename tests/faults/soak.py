@@ -7,6 +7,7 @@ memory can be watched for long, then those that end some. After each one everyth
 import argparse
 import asyncio
 import json
+import os
 import random
 import shutil
 import signal
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,8 @@ AROUND_SECONDS = 5.0
 FREE_GIB = 5.0
 """With less left on the disk it ends."""
 GIB = 2**30
+BLOCK_BYTES = 512
+"""What `stat` counts in."""
 CONCLUSIONS = {True: "nothing was found", False: "SOMETHING WAS FOUND"}
 console = Console(width=None if sys.stdout.isatty() else 200)
 Say = Callable[[str], None]
@@ -51,6 +54,7 @@ class Plan(NamedTuple):
     cases: Sequence[Case]
     messages_per_second: float = MESSAGES_PER_SECOND
     profile: Profile = PROFILE
+    around_seconds: float = AROUND_SECONDS
 
 
 def repeatable() -> list[Case]:
@@ -68,7 +72,8 @@ def in_rounds(cases: Sequence[Case], seed: int) -> Iterator[Case]:
 
 async def soak(cluster: Cluster, folder: Path, plan: Plan, say: Say = print) -> Soak:
     """Until the time is over, the disk is full, or it is cancelled, which ends it like time."""
-    made = Soak(plan.messages_per_second, plan.profile, time.time(), _used_gib(folder))
+    began_gib = _used_gib(folder)
+    made = Soak(plan.messages_per_second, plan.profile, time.time(), began_gib, end_gib=began_gib)
     proxies = start_proxies(cluster)
     try:
         make = partial(Steady, messages_per_second=plan.messages_per_second)
@@ -84,7 +89,6 @@ async def soak(cluster: Cluster, folder: Path, plan: Plan, say: Say = print) -> 
         for proxy in proxies.all:
             proxy.close()
     made.seconds = time.time() - made.begun
-    made.end_gib = _used_gib(folder)
     made.findings += [found for life in made.lives.values() for found in life.leaks()]
     return made
 
@@ -99,19 +103,20 @@ async def _go_on(s: Steady, made: Soak, folder: Path, plan: Plan, say: Say) -> N
             return
         say(f"{datetime.now(UTC):%H:%M:%S} {case.name} ...")
         made.doing = case.name
-        await _one_fault(s, case, made, say)
+        await _one_fault(s, case, made, plan.around_seconds, say)
         made.doing = None
-        say(f"  {_how_it_stands(made, folder)}")
+        made.end_gib = _used_gib(folder)
+        say(f"  {_how_it_stands(made)}")
 
 
-async def _one_fault(s: Steady, case: Case, made: Soak, say: Say) -> None:
+async def _one_fault(s: Steady, case: Case, made: Soak, around_seconds: float, say: Say) -> None:
     """Inputs come before, during and after it; then it is judged."""
-    await asyncio.sleep(AROUND_SECONDS)
+    await asyncio.sleep(around_seconds)
     await s.changes_come()
     begin = time.time()
     await case.act(s)
     end = time.time()
-    await asyncio.sleep(AROUND_SECONDS)
+    await asyncio.sleep(around_seconds)
     async with s.rest():
         await s.dealt_with()
         settled = time.time()
@@ -125,24 +130,23 @@ async def _one_fault(s: Steady, case: Case, made: Soak, say: Say) -> None:
         await asyncio.to_thread(s.forget)
 
 
-def _how_it_stands(made: Soak, folder: Path) -> str:
+def _how_it_stands(made: Soak) -> str:
     alive = [life.samples[-1] for life in list(made.lives.values())[-3:]]
     memory = "/".join(f"{sample.memory_mb:.0f}" for sample in alive)
     files = "/".join(str(sample.files) for sample in alive)
     return (
         f"{(time.time() - made.begun) / 3600:.2f} h, {made.inputs} inputs, {CONCLUSIONS[not made.findings]}; "
-        f"workers: {memory} MB, {files} files; disk {_used_gib(folder) - made.begin_gib:.1f} GiB"
+        f"workers: {memory} MB, {files} files; disk {made.grown_gib:+.1f} GiB"
     )
 
 
 def _used_gib(folder: Path) -> float:
     """Of the disk, by servers and logs."""
     used = 0
-    for file in folder.rglob("*"):
-        try:
-            used += file.stat().st_blocks * 512
-        except OSError:
-            continue  # deleted meanwhile
+    for parent, _, names in os.walk(folder):  # which bears that something is deleted meanwhile
+        for name in names:
+            with suppress(OSError):
+                used += Path(parent, name).stat().st_blocks * BLOCK_BYTES
     return used / GIB
 
 
@@ -177,6 +181,7 @@ def main() -> int:
     if not chosen:
         parser.error("no fault has such a name")
     plan = Plan(arguments.hours * 3600, chosen, arguments.rate, PROFILE._replace(seed=arguments.seed))
+    cluster: Cluster | None = None
     with tempfile.TemporaryDirectory() as folder:
         try:
             cluster = start_cluster(Path(folder))
@@ -186,6 +191,8 @@ def main() -> int:
             console.print(str(error), markup=False)
             return 2
         finally:
+            if cluster is not None:
+                cluster.stop()
             stop_all()
     report = markdown(made, about)
     console.print(report, soft_wrap=True, markup=False, highlight=False)

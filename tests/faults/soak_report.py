@@ -55,7 +55,7 @@ or more than {memory_mb:.0f} MB or {files} file descriptors at any time.
 | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 """
 DISK = """
-The servers' files grew by {grown:.1f} GiB ({per_hour:.1f} GiB an hour): their own logs of transactions, offsets and
+The servers' files grew by {grown:.2f} GiB ({per_hour:.1f} GiB an hour): their own logs of transactions, offsets and
 operations. The topics are emptied after each fault.
 """
 
@@ -79,6 +79,11 @@ class Soak:
     lives: dict[int, Life] = field(default_factory=dict)
 
     @property
+    def grown_gib(self) -> float:
+        """What the servers and their logs have taken of the disk since the begin."""
+        return self.end_gib - self.begin_gib
+
+    @property
     def inputs(self) -> int:
         """Of all faults together."""
         return sum(row.inputs for row in self.rows)
@@ -93,7 +98,6 @@ class Soak:
 def markdown(soak: Soak, machine: dict[str, str]) -> str:
     """For the repository."""
     hours = max(soak.seconds / 3600, 1e-9)
-    grown = soak.end_gib - soak.begin_gib
     parts = [
         ABOUT.format(
             machine=", ".join(f"{name}: {value}" for name, value in machine.items()),
@@ -113,7 +117,7 @@ def markdown(soak: Soak, machine: dict[str, str]) -> str:
         FAULTS,
         *_faults(soak),
         *_lives(soak),
-        DISK.format(grown=grown, per_hour=grown / hours),
+        DISK.format(grown=soak.grown_gib, per_hour=soak.grown_gib / hours),
     ]
     return "".join(parts)
 

@@ -31,7 +31,7 @@ async def test_a_very_short_soak_finds_nothing(tmp_path: Path) -> None:
         pytest.skip(f"broker and database cannot be had: {error}")
     profile = PROFILE._replace(inputs=600, records=60, trouble_seconds=3)
     try:
-        made = await soak(cluster, tmp_path, Plan(14, cases(*QUICK), 100.0, profile))
+        made = await soak(cluster, tmp_path, Plan(20, cases(*QUICK), 100.0, profile, around_seconds=2.0))
     finally:
         await asyncio.to_thread(cluster.stop)
     assert (made.findings, made.ended) == ([], "")
