@@ -180,6 +180,8 @@ def main() -> int:
     chosen = [case for case in repeatable() if not arguments.only or any(part in case.name for part in arguments.only)]
     if not chosen:
         parser.error("no fault has such a name")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # until the soak begins
     plan = Plan(arguments.hours * 3600, chosen, arguments.rate, PROFILE._replace(seed=arguments.seed))
     cluster: Cluster | None = None
     with tempfile.TemporaryDirectory() as folder:

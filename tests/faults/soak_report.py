@@ -45,8 +45,8 @@ LIVES = """\
 
 ## Memory and file descriptors
 
-The {shown} longest of {lives} lives of workers; most end by faults. *start* is when the worker was first seen, *end*
-when it was last seen; the slopes are of a straight line through what was measured after {warm_up_minutes:.0f} minutes,
+The {shown} longest of {lives} lives of workers; most end by faults. *start* is soon after the worker's, *end* when
+it was last seen; the slopes are of a straight line through what was measured after {warm_up_minutes:.0f} minutes,
 for those that lived {judged_minutes:.0f} minutes longer. A leak, and a finding, is memory that grows by more than
 {growth_mb:.0f} MB and {growth_mb_per_hour:.0f} MB an hour, file descriptors that grow by more than {files_growth:.0f},
 or more than {memory_mb:.0f} MB or {files} file descriptors at any time.

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from tests.stack.service import Serving
 
 LOOK_SECONDS = 5.0
+STARTED_SECONDS = 15.0
+"""What a process holds before is of its start."""
 WARM_UP_SECONDS = 300.0
 """Until then a worker's memory grows to what its work takes."""
 JUDGED_SECONDS = 900.0
@@ -19,8 +21,8 @@ GROWTH_LIMIT_MB = 32.0
 GROWTH_LIMIT_MB_PER_HOUR = 32.0
 """More than both, as a straight line through the time after the warm-up has it, is a leak."""
 MEMORY_LIMIT_MB = 512.0
-FILES_LIMIT = 250
-"""Far more than the connections of a worker that has all lanes."""
+FILES_LIMIT = 150
+"""A worker has some 30, one that has all lanes twice as many."""
 FILES_GROWTH_LIMIT = 25.0
 MIB = 1024 * 1024
 
@@ -113,8 +115,9 @@ class Vitals:
             pid, now = worker.process.pid, time.monotonic()
             with suppress(OSError, StopIteration):  # it has ended
                 memory_mb, files = _memory_mb(pid), sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-                since = self._begun.setdefault(pid, now)
-                self.lives.setdefault(pid, Life(pid, [])).samples.append(Sample(now - since, memory_mb, files))
+                age = now - self._begun.setdefault(pid, now)
+                if age >= STARTED_SECONDS:
+                    self.lives.setdefault(pid, Life(pid, [])).samples.append(Sample(age, memory_mb, files))
 
     def leaks(self) -> list[str]:
         """Of all workers."""
