@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tests.stack.servers import NotAvailable
 
 HERE = Path(__file__).parent
-BUILD_SECONDS = 600
+BUILD_SECONDS = 240
 
 
 class Language(NamedTuple):

@@ -59,7 +59,20 @@ def announced(cell: Cell, published: Iterable[Got]) -> list[str]:
     return problems
 
 
-def misrouted(cell: Cell, log: Log, partitions: int) -> int:
-    """How many of its messages are not where Kafka's default partitioner would have them."""
-    keys = [key_of(learner) for learner in learners(cell)]
-    return sum(logged.partition != partition_of(key, partitions) for key in keys for logged in log.get(key, ()))
+def strays(of: Iterable[str], log: Log, partitions: int) -> dict[bytes, Logged]:
+    """Those whose messages are not where Kafka's default partitioner would have them."""
+    found = {key_of(learner): logged for learner in of for logged in log.get(key_of(learner), ())}
+    return {key: logged for key, logged in found.items() if logged.partition != partition_of(key, partitions)}
+
+
+def rerouted(cell: Cell, log: Log, forwarded: Iterable[Got], partitions: int) -> list[str]:
+    """Whether each stray message that was committed, and no other, was forwarded once with the headers that it had."""
+    wanted = strays(counted(cell), log, partitions)
+    ours = [got for got in forwarded if got.json["learner_id"].startswith(f"{cell.name}.")]
+    told = Counter(got.key for got in ours)
+    problems = [f"{key!r} is forwarded {told[key]} times" for key in {*told, *wanted} if told[key] != (key in wanted)]
+    for got in ours:
+        had = wanted[got.key or b""].headers if got.key in wanted else ()
+        if list(got.headers[: len(had)]) != list(had):
+            problems.append(f"{got.key!r} is forwarded with headers {got.headers}, not {had}")
+    return problems

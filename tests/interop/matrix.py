@@ -18,7 +18,8 @@ WAYS = tuple(way for way in kafka.WAYS if way is not kafka.embedded)
 
 
 def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {line}\n")  # at once: several threads tell
+    sys.stdout.flush()
 
 
 def main() -> int:

@@ -28,6 +28,8 @@ class Read(NamedTuple):
 
 def read_all(world: World, topics: Topics, programs: Mapping[str, Running], published: Sequence[Got]) -> list[Read]:
     """One client after the other, each as a group of its own, to the last that was published."""
+    if not published:
+        return [Read(topics, client, 0, ["nothing was published"]) for client in programs]
     last: dict[str, dict[str, int]] = {}
     for got in published:
         last.setdefault(got.topic, {})[str(got.partition)] = got.offset

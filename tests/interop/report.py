@@ -21,11 +21,16 @@ Made by `make interop`; do not edit. {about}.
 
 A cell is {messages} messages of a client about as many learners, by the partitioner that it has by default. *commit*,
 *abort* and *open* are transactions; behind one that is left open come as many messages that are in none, and then
-another producer takes its id over. Headers, one message each: {headers}. A cell is **ok** when
+another producer takes its id over. One message each has these headers:
+
+{headers}
+
+A cell is **ok** when
 
 - the messages are in the log as the cell says (codec, idempotent, transactional, kind of timestamp, every header),
 - each learner's step and course completion is announced once, where the message was committed, and else never,
 - announcements and records in MongoDB are what the messages make them, and the trace is passed on,
+- whatever is in another partition than its key's, and committed, is forwarded once, with its headers,
 - and nothing is left behind: no dead letter, and outside lag 0.
 """
 READERS = """\
@@ -38,7 +43,7 @@ and data.
 def markdown(came: Came, there: There, about: str) -> str:
     """For the repository."""
     parts = [
-        ABOUT.format(about=about, messages=len(HEADERS), headers="; ".join(HEADERS)),
+        ABOUT.format(about=about, messages=len(HEADERS), headers="\n".join(f"- {name}" for name in HEADERS)),
         "## Clients\n",
         _table(
             ["client", "version", "on", "codecs", "not where Kafka's own partitioner has them"], _clients(came, there)

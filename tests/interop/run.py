@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from contracts.topics import ATTENDANCE_CHANGED, DEAD_LETTER
+from contracts.topics import ATTENDANCE_CHANGED, DEAD_LETTER, REROUTED
 from service.lanes.deciding import whole_records
 from service.mongo.store import connect
 from tests.commands.test_commands import DEFINITION
-from tests.interop.judge import OUT, Row, announced, misrouted, sent
+from tests.interop.judge import OUT, Row, announced, rerouted, sent, strays
 from tests.interop.log import no_transaction_is_open, read_log
 from tests.interop.messages import behind, counted, learners, messages
 from tests.interop.plan import Cell, Plan, Topics
@@ -21,7 +21,7 @@ from tests.kafka.test_transactions import eventually, outside_lag
 from tests.kafka.test_unreadable import key_of
 from tests.promise import Expected, Outcome, examine
 from tests.stack.servers import Server
-from tests.stack.service import Serving, World
+from tests.stack.service import Failed, Serving, World
 from tests.stack.wire import Got, Wire
 
 Say = Callable[[str], None]
@@ -45,7 +45,10 @@ def run(broker: Server, database: Server, folder: Path, programs: Programs, plan
     for topics, cells in plan.items():
         world = World(broker, database, folder)
         there = [cell for cell in cells if cell.client in programs]
-        rows, reads, problems = asyncio.run(_Run(world, topics, programs, say).run(there))
+        try:
+            rows, reads, problems = asyncio.run(_Run(world, topics, programs, say).run(there))
+        except Failed as error:
+            rows, reads, problems = [], [], [str(error).splitlines()[0]]
         came.rows.extend(rows)
         came.reads.extend(reads)
         came.problems.extend(f"{topics}: {problem}" for problem in problems)
@@ -89,29 +92,31 @@ class _Run:
 
     def _send(self, client: str, cells: Sequence[Cell]) -> None:
         for cell in cells:
-            problems = self._problems[cell] = []
-            try:
-                self._ask(cell, "produce", cell.mode, messages=messages(cell, learners(cell)))
-                if cell.mode == "open":
-                    self._ask(cell, "produce", "plain", messages=messages(cell, behind(cell)))
-            except Refused as error:
-                problems.append(f"not sent: {error}")
-            self._say(f"{self._topics}: {client} {cell.codec} {cell.mode} {'; '.join(problems) or 'sent'}")
+            self._problems[cell] = []
+            self._ask(cell, "produce", cell.mode, messages=messages(cell, learners(cell)))
+            if cell.mode == "open":
+                self._ask(cell, "produce", "plain", messages=messages(cell, behind(cell)))
+            told = "; ".join(self._problems[cell]) or "sent"
+            self._say(f"{self._topics}: {client} {cell.codec} {cell.mode} {told}")
         for cell in cells:
             if cell.mode == "open":
                 self._ask(cell, "end", cell.mode)
 
     def _ask(self, cell: Cell, do: str, mode: str, **more: Any) -> None:
-        self._programs[cell.client].ask(
-            do,
-            bootstrap=self._world.broker.address,
-            topic=self._world.prefix + ATTENDANCE_CHANGED.name,
-            codec=cell.codec,
-            mode=mode,
-            transaction=f"{self._world.name}-{cell.name}" if mode in ("commit", "abort", "open") else None,
-            timeout_ms=OPEN_MILLISECONDS,
-            **more,
-        )
+        transaction = f"{self._world.name}-{cell.name}" if mode in ("commit", "abort", "open") else None
+        try:
+            self._programs[cell.client].ask(
+                do,
+                bootstrap=self._world.broker.address,
+                topic=self._world.prefix + ATTENDANCE_CHANGED.name,
+                codec=cell.codec,
+                mode=mode,
+                transaction=transaction,
+                timeout_ms=OPEN_MILLISECONDS,
+                **more,
+            )
+        except Refused as error:
+            self._problems[cell].append(f"{do}: {error}")
 
     async def _deal_with(self, wire: Wire, serving: Serving) -> None:
         try:
@@ -126,13 +131,15 @@ class _Run:
     async def _judge(self, wire: Wire, cells: Sequence[Cell]) -> list[Row]:
         log = await read_log(self._world, ATTENDANCE_CHANGED.name)
         published = await wire.read(*(topic.short for topic in OUT))
+        forwarded = await wire.read(REROUTED.short)
         findings = await self._findings(wire, cells, published)
         rows = []
         for cell in cells:
             ours = [finding for finding in findings if f"{cell.name}." in finding]
             findings = [finding for finding in findings if finding not in ours]
             found = [*self._problems[cell], *sent(self._topics, cell, log), *announced(cell, published), *ours]
-            where = misrouted(cell, log, self._world.partitions)
+            found += rerouted(cell, log, forwarded, self._world.partitions)
+            where = len(strays(learners(cell), log, self._world.partitions))
             rows.append(Row(self._topics, cell, found, where, len(learners(cell))))
         self._problems[None].extend(findings)
         return rows

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.interop.judge import announced, sent
+from service.kafka.partitioner import partition_of
+from tests.interop.judge import announced, rerouted, sent
 from tests.interop.log import Logged
 from tests.interop.messages import counted, headers_of, learners
 from tests.interop.plan import USUAL, Cell
@@ -64,6 +65,19 @@ def test_a_client_that_sends_otherwise_is_found(otherwise: Mapping[str, Any]) ->
     assert sent(USUAL, CELL, log) == []
     assert len(sent(USUAL, CELL, {**log, keys[3]: [right[3]._replace(**otherwise)]})) == 1
     assert len(sent(USUAL, CELL, {**log, keys[3]: []})) == 1
+
+
+def test_strays_that_are_not_forwarded_once_as_they_were_are_found() -> None:
+    keys = [key_of(learner) for learner in learners(CELL)]
+    headers = (("x", b"1"), ("y", b""))
+    log = {
+        key: [Logged((partition_of(key, 4) + (key == keys[0])) % 4, "zstd", True, True, False, headers)] for key in keys
+    }
+    right = change(learners(CELL)[0], "rerouted")._replace(headers=(*headers, ("ratchet-original-topic", b"t")))
+    assert rerouted(CELL, log, [right], 4) == []
+    wrong = right._replace(headers=headers[:1]), right._replace(key=keys[1])
+    for forwarded in ([], [right, right], [wrong[0]], [right, wrong[1]]):
+        assert len(rerouted(CELL, log, forwarded, 4)) == 1
 
 
 def read(got: Got, **otherwise: Any) -> dict[str, Any]:
