@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tests.stack.servers import NotAvailable
 
 HERE = Path(__file__).parent
-BUILD_SECONDS = 240
+BUILD_SECONDS = 400
 
 
 class Language(NamedTuple):
