@@ -29,7 +29,7 @@ MAY_USE: dict[str, set[str]] = {
     "errors": set(),
 }
 """What each room of `service`, or file on its ground, may use besides itself. The tools at the end write documents."""
-PORTS = {"service.lanes.ports", "service.lanes.packed", "service.lanes.bounds"}
+PORTS = {"service.lanes.ports", "service.lanes.packed", "service.lanes.bounds", "service.lanes.progress"}
 """All that `mongo` needs of the lanes."""
 HOME = {
     "motor": {"mongo"},

@@ -16,6 +16,7 @@ from contracts.topics import CONSUMED, COURSE_DEFINED, DEAD_LETTER
 from service.errors import LaneLost, WaitAndRetry
 from service.kafka.dead_letters import DeadLetter, replay_log
 from service.lanes.ports import Outbound
+from service.lanes.progress import up_to
 from service.mongo.store import MongoStore
 from service.settings import Settings
 
@@ -97,7 +98,7 @@ async def replay(
         try:
             await log.fence()
             known = {DEAD_LETTER.name: await store.replays.last()}
-            number = (await log.committed(known))[DEAD_LETTER.name]
+            number = (await log.committed(known))[DEAD_LETTER.name].offset
             async for batch in _batches(letters):
                 number += 1
                 going = _going_out(batch, edits, settings.topic_prefix, report)
@@ -107,7 +108,7 @@ async def replay(
                     report.before += 1
                 if going:
                     await store.replays.note(number, going)
-                    await log.publish(list(going.values()), {DEAD_LETTER.name: number})
+                    await log.publish(list(going.values()), up_to({DEAD_LETTER.name: number}))
                 report.replayed += len(going)
                 progress(report)
         except LaneLost:

@@ -14,6 +14,7 @@ from contracts.topics import CONSUMED
 from service.errors import Unreadable
 from service.kafka import batches, topics
 from service.kafka.clients import make_reader, started
+from service.lanes.progress import Done, read_done
 from service.settings import Settings
 
 PEEK_SECONDS = 2.0
@@ -79,15 +80,15 @@ class LagReader:
             self._consumer.beginning_offsets(self._partitions),
             self._has_members(),
         )
-        start = {tp: max(committed.get(tp, 0), beginnings[tp]) for tp in self._partitions}
-        waiting = await self._look_into({tp: start[tp] for tp in self._partitions if ends[tp] > start[tp]}, ends)
+        done = {tp: committed.get(tp, Done.up_to(0)).with_all_below(beginnings[tp]) for tp in self._partitions}
+        waiting = await self._look_into({tp: done[tp] for tp in self._partitions if ends[tp] > done[tp].offset}, ends)
         now = time.time()
         lanes: dict[int, LaneSample] = {}
         for number in {tp.partition for tp in self._partitions}:
             own = [tp for tp in self._partitions if tp.partition == number]
             there = [waiting[tp] for tp in own if tp in waiting]
             lanes[number] = LaneSample(
-                committed=sum(start[tp] for tp in own),
+                committed=sum(done[tp].offset for tp in own),
                 lag_messages=sum(one.messages for one in there),
                 lag_seconds=max((now - one.oldest / 1000 for one in there), default=0.0),
                 stable=sum(ends[tp] for tp in own),
@@ -96,12 +97,12 @@ class LagReader:
             )
         return Sample(now, members, lanes)
 
-    async def _committed(self) -> dict[TopicPartition, int]:
+    async def _committed(self) -> dict[TopicPartition, Done]:
         try:
             offsets = await self._admin.list_consumer_group_offsets(self._group)
         except GroupCoordinatorNotAvailableError:
             return {}  # nobody has ever consumed anything here
-        return {tp: committed.offset for tp, committed in offsets.items() if committed.offset >= 0}
+        return {tp: read_done(one.offset, one.metadata) for tp, one in offsets.items() if one.offset >= 0}
 
     async def _has_members(self) -> bool:
         try:
@@ -111,33 +112,34 @@ class LagReader:
         return any(group[2] not in EMPTY for response in described for group in response.groups)
 
     async def _look_into(
-        self, start: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+        self, done: Mapping[TopicPartition, Done], ends: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, Waiting]:
-        """Count what can be read, because ends of transactions and aborted messages take offsets, too.
+        """Count what can be read and is not done: ends of transactions and aborted messages take offsets, too.
 
         Of a long backlog the rest is estimated: every offset a message.
         """
         found: dict[TopicPartition, Waiting] = {}
-        for place in start:
-            self._consumer.seek(place, start[place])
-        self._consumer.resume(*start)
+        for place in done:
+            self._consumer.seek(place, done[place].offset)
+        self._consumer.resume(*done)
         deadline = time.monotonic() + PEEK_SECONDS
-        left = set(start)
+        left = set(done)
         while left and time.monotonic() < deadline:
             for place in list(left):
-                if await self._count(place, found, ends[place]):
+                if await self._count(place, done[place], found, ends[place]):
                     left.discard(place)
             await asyncio.sleep(PAUSE_SECONDS)
         for place in left & found.keys():
             rest = ends[place] - await self._consumer.position(place)
             found[place] = found[place]._replace(messages=found[place].messages + rest)
-        self._consumer.pause(*start)
+        self._consumer.pause(*done)
         return found
 
-    async def _count(self, place: TopicPartition, found: dict[TopicPartition, Waiting], end: int) -> bool:
+    async def _count(self, place: TopicPartition, done: Done, found: dict[TopicPartition, Waiting], end: int) -> bool:
         """Count what has come of a partition; True once it is through, or can go no further."""
         try:
-            records = (await self._consumer.getmany(place)).get(place, [])
+            polled = (await self._consumer.getmany(place)).get(place, [])
+            records = [record for record in polled if not done.has(record.key, record.offset)]
         except Unreadable as error:
             known = found.get(place, Waiting(0, int(time.time() * 1000)))
             found[place] = Waiting(known.messages + end - error.start, known.oldest, unreadable=True)

@@ -15,13 +15,15 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, InvalidProducerEpoch, KafkaError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import OffsetAndMetadata
 
 from service.errors import LaneLost, WaitAndRetry
 from service.kafka.batches import TooLong
 from service.kafka.clients import CALL_SECONDS
 from service.kafka.partitioner import partition_of
 from service.lanes.failpoint import reach
-from service.lanes.ports import Handed, Offsets, Outbound, Received
+from service.lanes.ports import Handed, Outbound, Received
+from service.lanes.progress import Done, Offsets, Progress, read_done
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +64,18 @@ class KafkaLog:
             await self.discard()
             raise
 
-    async def committed(self, fallback: Offsets) -> dict[str, int]:
+    async def committed(self, fallback: Offsets) -> Progress:
         async with _kafka_answers("read the committed offsets"):
-            found = await asyncio.gather(*(self._consumer.committed(tp) for tp in self._partitions.values()))
-        offsets = dict(zip(self._partitions, found, strict=True))
-        beginning = await self.beginning() if None in found else {}
+            # aiokafka's own `committed` keeps the metadata to itself.
+            found = await self._consumer._coordinator.fetch_committed_offsets(  # noqa: SLF001
+                list(self._partitions.values())
+            )
+        known = {topic: found[place] for topic, place in self._partitions.items() if place in found}
+        done = {topic: read_done(one.offset, one.metadata) for topic, one in known.items() if one.offset >= 0}
+        beginning = {} if len(done) == len(self._partitions) else await self.beginning()
         return {
-            topic: offset if offset is not None else (fallback.get(topic) or beginning[topic])
-            for topic, offset in offsets.items()
+            topic: done[topic] if topic in done else Done.up_to(fallback.get(topic) or beginning[topic])
+            for topic in self._partitions
         }
 
     async def beginning(self) -> dict[str, int]:
@@ -126,10 +132,10 @@ class KafkaLog:
                 unread += max(0, stable - await self._consumer.position(partition))
         return unread
 
-    async def publish(self, messages: Iterable[Outbound], committed: Offsets) -> None:
+    async def publish(self, messages: Iterable[Outbound], done: Progress) -> None:
         producer = self._producer
         assert producer is not None, "a lane fences before it publishes"
-        offsets = {self._partitions[topic]: offset for topic, offset in committed.items()}
+        offsets = {self._partitions[topic]: OffsetAndMetadata(one.offset, one.metadata) for topic, one in done.items()}
         try:
             async with _kafka_answers("publish a batch"):
                 await producer.begin_transaction()

@@ -4,7 +4,8 @@ In come messages as Kafka has them (`ports.Received`), handed over lane by lane.
 and one transaction a batch with changes, dead letters and offsets (`ports.Log`). Read in this order:
 
     ports, bounds, health   what a lane needs of the world, what limits it, what it says of itself
-    inbox                   what was handed over, cut into batches
+    progress                how far a lane has come, and what has overtaken what
+    inbox, waiting          what was handed over, cut into batches; records that have more than their share
     translate, envelope     bytes → facts, requests, definitions, dead letters; changes → bytes
     batch                   what a batch makes of records and courses; pure
     deciding, parts         a batch's records loaded, decided, stored, some at a time

@@ -21,7 +21,6 @@ from service.lanes.bounds import COURSE_CHARACTERS, RECORD_DECISIONS, RECORD_PLA
 from service.lanes.packed import Packed, pack, unpack
 from service.lanes.ports import (
     History,
-    Offsets,
     Outbound,
     Page,
     Pending,
@@ -31,6 +30,7 @@ from service.lanes.ports import (
     StoredDefinition,
     StoredRecord,
 )
+from service.lanes.progress import Progress, is_done
 from service.lanes.translate import (
     EXPLANATION_LIMIT,
     HeardDefinition,
@@ -116,14 +116,14 @@ def decide_record(
     heard: Iterable[tuple[Received, HeardFact | HeardRequest]],
     timeline: Timeline,
     clock: Clock,
-    committed: Offsets,
+    committed: Progress,
     history: History = NOT_ASKED,
     facts_in_record: int | None = None,
     may_redecide: bool = True,
 ) -> Decided:
     """Fold what was heard into a record. The same stored record comes back where nothing has changed.
 
-    Changes are kept with the position of their message; those below the committed offsets are out and are dropped.
+    Changes are kept with the position of their message; those of messages that are committed are out and are dropped.
     Facts beyond the newest `facts_in_record` move away. Requests to decide again count unless the course's newest
     version is not released (`may_redecide`). Raises HistoryNeeded when those that have moved away count
     here, and `history` is not the whole of them.
@@ -148,7 +148,7 @@ def decide_record(
         added += [Pending(*cause, change, item.traceparent) for change in changes]
     if record is before and asked == stored.asked:
         return Decided(stored, None, letters)
-    kept = tuple(pending for pending in stored.pending if pending.offset >= committed.get(pending.topic, 0))
+    kept = _not_done(stored, committed)
     pending = (*kept, *added)
     new = pack(Packed(one, one.message_id not in record.facts) for one in record.decisions)
     decided = StoredRecord(
@@ -302,24 +302,31 @@ def _stale(definition: StoredDefinition, newest: int) -> Unusable:
     )
 
 
-def going_out(records: Iterable[StoredRecord], start: Offsets) -> GoingOut:
+def _not_done(stored: StoredRecord, progress: Progress) -> tuple[Pending, ...]:
+    """The pending changes whose messages are not done."""
+    if not stored.pending:
+        return ()
+    key = stored.key.encode()
+    return tuple(one for one in stored.pending if not is_done(progress, one.topic, key, one.offset))
+
+
+def going_out(records: Iterable[StoredRecord], start: Progress) -> GoingOut:
     """What a batch publishes: each record's changes that are not out yet, in order of their sequence.
 
-    Those caused before the batch's start went out with the batches before it.
+    Those of messages that were done before the batch went out with the batches before it.
     """
-    return {
-        record.key: [pending for pending in record.pending if pending.offset >= start.get(pending.topic, 0)]
-        for record in records
-    }
+    return {record.key: _not_done(record, start) for record in records}
 
 
-def reach(changes: GoingOut) -> dict[str, int]:
-    """How far a batch must go so that these changes go out with what caused them: by topic, the offset behind."""
-    reached: dict[str, int] = {}
-    for pendings in changes.values():
-        for pending in pendings:
-            reached[pending.topic] = max(reached.get(pending.topic, 0), pending.offset + 1)
-    return reached
+def beyond(changes: GoingOut, end: Progress) -> dict[tuple[bytes, str], int]:
+    """How far a batch must go so that these changes go out with what caused them: by record's key and topic."""
+    further: dict[tuple[bytes, str], int] = {}
+    for record_key, pendings in changes.items():
+        key = record_key.encode()
+        for one in pendings:
+            if not is_done(end, one.topic, key, one.offset):
+                further[key, one.topic] = max(further.get((key, one.topic), 0), one.offset + 1)
+    return further
 
 
 def dead_letter(received: Received, unusable: Unusable, prefix: str) -> Outbound:

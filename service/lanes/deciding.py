@@ -18,7 +18,8 @@ from service import metrics
 from service.lanes.batch import NOT_ASKED, Clock, Decided, Letter, decide_record, outdated
 from service.lanes.failpoint import expects, reach
 from service.lanes.packed import unpack
-from service.lanes.ports import History, Offsets, Received, Store, StoredCourse, StoredRecord
+from service.lanes.ports import History, Received, Store, StoredCourse, StoredRecord
+from service.lanes.progress import Progress
 from service.lanes.translate import HeardFact, HeardRequest, course_timeline
 
 RECALLED_DECISIONS = 10_000
@@ -34,7 +35,7 @@ async def decide_and_store(
     stored: Mapping[str, StoredRecord],
     courses: Mapping[str, StoredCourse],
     now: Callable[[], Clock],
-    committed: Offsets,
+    committed: Progress,
     facts_in_record: int,
 ) -> tuple[dict[str, StoredRecord], list[Letter]]:
     """Every record that was heard of, as stored. A miss means another owner wrote: load and decide again."""
@@ -93,7 +94,7 @@ async def decide_records(
     records: dict[str, StoredRecord],
     courses: Mapping[str, StoredCourse],
     clock: Clock,
-    committed: Offsets,
+    committed: Progress,
     facts_in_record: int | None = None,
     waiting: Collection[str] = (),
 ) -> dict[str, Decided]:

@@ -6,8 +6,8 @@ through these steps, in this order:
     load     the records and courses it is about
     decide   pure
     store    each record with its state *and* its pending changes, in one document, by compare-and-set
-    reach    where a record has a pending change that was caused beyond the batch's end, the batch is extended to just
-             beyond it: an earlier owner went further before it died, and numbered its changes together
+    reach    where a record has a pending change whose message is not in the batch, the batch is extended to it: an
+             earlier owner went further before it died, and numbered its changes together
     publish  the pending changes of the records touched, dead letters, rerouted messages and the input offsets, in one
              Kafka transaction
 
@@ -19,13 +19,14 @@ is reached for like everything else.
 
 The next batch is loaded and stored while the last one's transaction commits; transactions stay in order and a failure
 drops both. A large batch is loaded, decided and stored some records at a time (`parts`). What is committed is the end
-of an unbroken chain of hand-overs (`inbox`).
+of an unbroken chain of hand-overs (`inbox`), and with it which messages beyond the committed offset are done, because
+they have overtaken those of a record with more than its share (`progress`).
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import NamedTuple
@@ -33,11 +34,12 @@ from typing import NamedTuple
 from service import metrics
 from service.errors import FixConfiguration, LaneLost, Unreadable, WaitAndRetry
 from service.lanes.batch import skipped
-from service.lanes.failpoint import reach as reach_place
+from service.lanes.failpoint import reach
 from service.lanes.health import LaneHealth, State
-from service.lanes.inbox import Batch, Inbox
-from service.lanes.ports import Handed, Log, Offsets, Store
+from service.lanes.inbox import Batch, Further, Inbox, farthest
+from service.lanes.ports import Handed, Log, Store
 from service.lanes.preparing import Prepared, Preparer, Shared
+from service.lanes.progress import Offsets, Progress, check_within, offsets_of
 from service.lanes.sweep import Sweep
 from service.lanes.translate import outbound
 
@@ -49,6 +51,8 @@ USURPED_LIMIT = 5
 """So often a lane may be lost while the group still gives it to this worker: longer than any session."""
 SMALL_BATCH = 1000
 """Messages."""
+KEEP_SHARES = 8
+"""Of a record that waits, so many shares are kept in any case: an earlier owner was a batch or two further."""
 RETRY_SECONDS = 0.5
 RETRY_LIMIT_SECONDS = 10.0
 
@@ -56,7 +60,7 @@ RETRY_LIMIT_SECONDS = 10.0
 class Ready(NamedTuple):
     """A stored batch, ready to be published."""
 
-    end: Offsets
+    end: Progress
     messages: int
     prepared: Prepared
 
@@ -77,12 +81,13 @@ class Lane:
         self._room = asyncio.Event()
         self._closing = False
         self._usurped = 0
-        self._inbox = Inbox({}, shared.bounds)
+        self._keep_shares = KEEP_SHARES
+        self._inbox = Inbox({}, shared.bounds, self._keep_shares)
         self._in_hand = 0
         self._awaits = False
         self._unreadable: Unreadable | None = None
         self._deleted: list[str] = []
-        self._committed: Offsets = {}
+        self._committed: Progress = {}
         self._noted: Offsets = {}
         self._sweep = Sweep(number, log, store, shared.bounds)
         self._preparer = Preparer(number, store, shared, self._sweep.wake)
@@ -112,7 +117,7 @@ class Lane:
 
     async def lag_messages(self) -> int:
         """Messages known to be waiting: not handed over yet, in the inbox, or in a batch in hand."""
-        return len(self._inbox) + self._in_hand + await self._log.unread()
+        return self._inbox.lag_messages + self._in_hand + await self._log.unread()
 
     async def _run(self) -> None:
         """Take the lane over and work, again and again, until closed or lost for good."""
@@ -124,6 +129,7 @@ class Lane:
                     if self._unreadable is None:
                         delay_seconds = RETRY_SECONDS
                     await self._work()
+                    continue
                 except Unreadable as error:
                     self._stand_still(error)
                     if await self._is_skipped(error):
@@ -154,8 +160,8 @@ class Lane:
         await self._log.fence()
         self._noted = await self._store.notes.committed(self.number)
         self._committed = await self._log.committed(self._noted)
-        self._check_against(await self._log.end(), self._noted)
-        self._inbox = Inbox(self._committed, self._shared.bounds)
+        check_within(self.number, self._noted, await self._log.end())
+        self._inbox = Inbox(self._committed, self._shared.bounds, self._keep_shares)
         self._pass_deleted(await self._log.beginning())
         self._log.open(self._inbox.handed_over)
         self._is_open()
@@ -169,7 +175,7 @@ class Lane:
     def _pass_deleted(self, beginning: Offsets) -> None:
         """Retention has overtaken the lane: nothing can be done, but nobody shall find out by chance."""
         for topic, offset in beginning.items():
-            known = self._committed[topic]
+            known = self._committed[topic].offset
             if known < offset:
                 told = (
                     f"{self._shared.prefix}{topic}: offsets {known} to {offset - 1} were deleted before they were read"
@@ -189,18 +195,8 @@ class Lane:
                 "give each a group of its own"
             )
 
-    def _check_against(self, end: Offsets, known: Offsets) -> None:
-        """What is known beyond the end of its topic would be waited for without end."""
-        for topic, offset in known.items():
-            if offset > end.get(topic, offset):
-                raise FixConfiguration(
-                    f"lane {self.number}: the database knows {topic} up to offset {offset}, but in Kafka it ends at "
-                    f"{end[topic]}: RATCHET_MONGODB_DATABASE or RATCHET_MONGODB_URI belongs to another Kafka, or the "
-                    "topic was created again; use the database that belongs to it, or a new one"
-                )
-
     def _clear(self) -> None:
-        self._inbox = Inbox({}, self._shared.bounds)
+        self._inbox = Inbox({}, self._shared.bounds, self._keep_shares)
         self._in_hand = 0
         self._awaits = False
         self._log.close()
@@ -225,13 +221,13 @@ class Lane:
     async def _is_skipped(self, error: Unreadable) -> bool:
         """Go past it, if somebody says so and everything before it is out: with a dead letter that says who and why."""
         topic = error.topic.removeprefix(self._shared.prefix)
-        if self._committed.get(topic) != error.start:
+        if topic not in self._committed or (done := self._committed[topic]).offset != error.start:
             return False
         try:
             skip = await self._store.skips.wanted(topic, error.partition, error.start)
             if skip is None:
                 return False
-            await self._log.publish([skipped(error, skip)], {**self._committed, topic: error.end})
+            await self._log.publish([skipped(error, skip)], {**self._committed, topic: done.with_all_below(error.end)})
         except (WaitAndRetry, LaneLost) as failure:
             self._fail("waiting", failure)
             return False
@@ -285,6 +281,7 @@ class Lane:
     # -- working ------------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
+        """Until the lane closes, or must read again what it has dropped."""
         publishing: asyncio.Task[None] | None = None
         try:
             async with self._reading() as reading:
@@ -297,6 +294,8 @@ class Lane:
                         publishing = asyncio.create_task(self._publish(ready))
                     elif self._closing:
                         await self._note_committed()
+                        return
+                    elif self._inbox.must_read_again:
                         return
         except BaseException as error:
             if publishing is not None:
@@ -318,7 +317,7 @@ class Lane:
             batch = self._inbox.next_batch()
             prepared = await self._prepare(batch, batch.start)
         messages, end = len(batch.messages), batch.end
-        while further := _beyond(prepared.reach, end):
+        while further := prepared.beyond(end):
             more = await self._wait_for_extension(reading, further)
             async with self._turn(len(more.messages)):
                 prepared = prepared.and_then(await self._prepare(more, batch.start))
@@ -328,7 +327,7 @@ class Lane:
     def _turn(self, messages: int) -> asyncio.Lock:
         return self._shared.turns.small if messages <= SMALL_BATCH else self._shared.turns.large
 
-    async def _prepare(self, batch: Batch, start: Offsets) -> Prepared:
+    async def _prepare(self, batch: Batch, start: Progress) -> Prepared:
         self._in_hand += len(batch.messages)
         self._room.set()
         return await self._preparer.prepare(batch.messages, start, self._committed)
@@ -339,6 +338,10 @@ class Lane:
             publishing.add_done_callback(lambda _: self._wake.set())
         while True:
             if self._closing or (publishing is not None and publishing.done()):
+                return False
+            if self._inbox.must_read_again:
+                if publishing is not None:
+                    await asyncio.wait([publishing])
                 return False
             self._wake.clear()
             if len(self._inbox) or (reading.done() and self._inbox.has_moved):
@@ -360,9 +363,9 @@ class Lane:
             return False
         return True
 
-    async def _wait_for_extension(self, reading: asyncio.Task[None], further: Offsets) -> Batch:
+    async def _wait_for_extension(self, reading: asyncio.Task[None], further: Further) -> Batch:
         """What an earlier owner went through beyond the batch. It is in Kafka, or was deleted and is passed."""
-        self._check_against(await self._log.end(), further)
+        check_within(self.number, farthest(further), await self._log.end())
         self._awaits = True
         self._room.set()
         while not self._inbox.has_come_to(further):
@@ -371,7 +374,10 @@ class Lane:
                 reading.result()
             await self._is_woken()
         self._awaits = False
-        return self._inbox.take_to(further)
+        if self._inbox.has_dropped(further):
+            self._keep_shares *= 2
+            raise WaitAndRetry("an earlier owner went further with a record than is kept here; read more once more")
+        return self._inbox.take(further)
 
     async def _publish(self, ready: Ready) -> None:
         with metrics.STAGE_SECONDS.labels("publish").time():
@@ -381,18 +387,14 @@ class Lane:
                 for one in pendings
             )
             await self._log.publish(chain(changes, ready.prepared.others), ready.end)
-        reach_place("after_commit")
+        reach("after_commit")
         self._committed = ready.end
         self._in_hand -= ready.messages
         self.active_at = time.monotonic()
 
     async def _note_committed(self) -> None:
         """The lane is idle or ends: note C, for the day on which Kafka has forgotten it."""
-        if self._committed != self._noted:
-            await self._store.notes.note(self.number, self._committed)
-            self._noted = self._committed
-
-
-def _beyond(reached: Offsets, end: Offsets) -> Mapping[str, int]:
-    """Where changes reach further than the batch goes."""
-    return {topic: offset for topic, offset in reached.items() if offset > end.get(topic, offset)}
+        offsets = offsets_of(self._committed)
+        if offsets != self._noted:
+            await self._store.notes.note(self.number, offsets)
+            self._noted = offsets

@@ -14,8 +14,7 @@ from rules.values import Change, Instant, Record
 from rules.window import Past
 from service.lanes.bounds import MESSAGE_BYTES
 from service.lanes.packed import Packed
-
-Offsets = Mapping[str, int]
+from service.lanes.progress import Offsets, Progress
 
 
 class Received(Struct, frozen=True, gc=False):
@@ -265,8 +264,8 @@ class Log(Protocol):
     async def fence(self) -> None:
         """Start a new transactional producer: an earlier owner can publish no more, its open transaction is ended."""
 
-    async def committed(self, fallback: Offsets) -> dict[str, int]:
-        """The group's committed offsets; where there is none, the fallback's; without that, the topic's beginning."""
+    async def committed(self, fallback: Offsets) -> Progress:
+        """What the group has done; where nothing is committed, the fallback; without that, the topic's beginning."""
 
     async def end(self) -> dict[str, int]:
         """By topic, the offset after the last message that can be read."""
@@ -292,8 +291,8 @@ class Log(Protocol):
     async def unread(self) -> int:
         """How many offsets could be read that have not been handed over yet. An open transaction ends what can."""
 
-    async def publish(self, messages: Iterable[Outbound], committed: Offsets) -> None:
-        """Messages and offsets in one transaction, every send awaited before the commit."""
+    async def publish(self, messages: Iterable[Outbound], done: Progress) -> None:
+        """Messages, and what is done with them, in one transaction, every send awaited before the commit."""
 
     async def send(self, topic: str, messages: Iterable[Outbound]) -> dict[int, int]:
         """At least once, outside any transaction, all to one topic. Gives the last offset in each partition."""

@@ -25,18 +25,20 @@ from service.lanes.batch import (
     Letter,
     Work,
     accept_definitions,
+    beyond,
     dead_letter,
     going_out,
-    reach,
     rerouted,
     sort_out,
 )
 from service.lanes.bounds import Bounds
 from service.lanes.deciding import Heard, decide_and_store
-from service.lanes.failpoint import reach as reach_place
+from service.lanes.failpoint import reach
 from service.lanes.flood import Flood
+from service.lanes.inbox import Further
 from service.lanes.parts import in_parts, translate_all
-from service.lanes.ports import Offsets, Outbound, Received, Store, StoredCourse, StoredRecord
+from service.lanes.ports import Outbound, Received, Store, StoredCourse, StoredRecord
+from service.lanes.progress import Progress
 from service.lanes.sweep import requests_behind
 from service.lanes.translate import Unusable, topic_of
 
@@ -80,10 +82,9 @@ class Prepared(NamedTuple):
         """With messages that were prepared later: where a record is in both, that knows all it has to announce."""
         return Prepared({**self.changes, **later.changes}, [*self.others, *later.others])
 
-    @property
-    def reach(self) -> Offsets:
-        """How far a batch with this must go, by topic."""
-        return reach(self.changes)
+    def beyond(self, end: Progress) -> Further:
+        """How far a batch with this must go, where it ends before that."""
+        return beyond(self.changes, end)
 
 
 class _Part(NamedTuple):
@@ -103,8 +104,8 @@ class Preparer:
         self._shared = shared
         self._definitions_came = definitions_came
 
-    async def prepare(self, messages: Sequence[Received], start: Offsets, committed: Offsets) -> Prepared:
-        """Decide and store. `start`: of the batch; changes caused before `committed` are dropped from the records."""
+    async def prepare(self, messages: Sequence[Received], start: Progress, committed: Progress) -> Prepared:
+        """Decide and store. `start`: of the batch; changes of committed messages are dropped from the records."""
         try:
             return await self._prepare(messages, start, committed)
         except (WaitAndRetry, LaneLost, FixConfiguration):
@@ -136,7 +137,7 @@ class Preparer:
         says = f"{kind} at {places[-1]}: a fault of Ratchet's own; replay it once it is mended"
         return dead_letter(message, Unusable("internal_error", says), self._shared.prefix)
 
-    async def _prepare(self, messages: Sequence[Received], start: Offsets, committed: Offsets) -> Prepared:
+    async def _prepare(self, messages: Sequence[Received], start: Progress, committed: Progress) -> Prepared:
         """Some records at a time, the next ones while the last ones are being stored."""
         with metrics.STAGE_SECONDS.labels("translate").time():
             work = sort_out(await translate_all(messages, self._shared.partition_of, self._shared.prefix))
@@ -187,19 +188,19 @@ class Preparer:
 
     async def _prepare_part(
         self,
-        start: Offsets,
-        committed: Offsets,
+        start: Progress,
+        committed: Progress,
         heard: Heard,
         ready: asyncio.Task[tuple[Courses, list[Letter]]],
     ) -> _Part:
         with metrics.STAGE_SECONDS.labels("load").time():
             stored = await self._store.records.load(heard)
         courses, _ = await ready
-        reach_place("after_load")
+        reach("after_load")
         records, rejected = await decide_and_store(
             self._store, heard, stored, courses, self._now, committed, self._shared.bounds.facts_in_record
         )
-        reach_place("after_store")
+        reach("after_store")
         late = await self._decided_under_old_definitions(records)
         return _Part(going_out(records.values(), start), late, rejected)
 

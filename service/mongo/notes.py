@@ -2,7 +2,7 @@
 
 from pymongo.errors import DuplicateKeyError
 
-from service.lanes.ports import Offsets
+from service.lanes.progress import Offsets
 from service.mongo.driver import Database, mongo_answers
 
 

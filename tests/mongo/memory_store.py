@@ -10,7 +10,8 @@ from rules.values import Instant
 from service.errors import TakeLess
 from service.lanes.bounds import COURSES_CHARACTERS
 from service.lanes.packed import unpack
-from service.lanes.ports import History, Offsets, Page, Skip, StoredCourse, StoredRecord
+from service.lanes.ports import History, Page, Skip, StoredCourse, StoredRecord
+from service.lanes.progress import Offsets
 
 
 class MemoryRecords:

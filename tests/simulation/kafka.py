@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaTimeoutError, ProducerFenced
-from aiokafka.structs import RecordMetadata
+from aiokafka.structs import OffsetAndMetadata, RecordMetadata
+
+METADATA_CHARACTERS = 4096
+"""offset.metadata.max.bytes, by default."""
 
 
 class Entry(NamedTuple):
@@ -40,6 +43,7 @@ class Broker:
         self.partitions = partitions
         self.logs: dict[TopicPartition, list[Entry]] = defaultdict(list)
         self.offsets: dict[TopicPartition, int] = {}
+        self.metadata: dict[TopicPartition, str] = {}
         self._epochs: dict[str, int] = defaultdict(int)
         self._open: dict[str, Transaction] = {}
         self._clock = 0
@@ -70,11 +74,13 @@ class Broker:
             self.logs[partition].append(Entry(key, value, headers, self._clock, transaction))
         return first
 
-    def commit(self, transactional_id: str, epoch: int, offsets: Mapping[TopicPartition, int]) -> None:
+    def commit(self, transactional_id: str, epoch: int, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         """End the transaction, offsets included."""
         self._check(transactional_id, epoch)
         self._end(transactional_id, "committed")
-        self.offsets.update(offsets)
+        assert all(len(one.metadata) <= METADATA_CHARACTERS for one in offsets.values())
+        self.offsets.update({place: one.offset for place, one in offsets.items()})
+        self.metadata.update({place: one.metadata for place, one in offsets.items()})
 
     def _check(self, transactional_id: str, epoch: int) -> None:
         if self._epochs[transactional_id] != epoch:
@@ -168,7 +174,7 @@ class FakeProducer:
         self._pause = pause
         self._id = transactional_id
         self._epoch = 0
-        self._offsets: dict[TopicPartition, int] = {}
+        self._offsets: dict[TopicPartition, OffsetAndMetadata] = {}
         self._last: dict[TopicPartition, asyncio.Future[RecordMetadata]] = {}
         self._batch_most = batch_most
 
@@ -215,7 +221,7 @@ class FakeProducer:
             raise KafkaTimeoutError
         return RecordMetadata(partition.topic, partition.partition, partition, first, None, 0, 0)
 
-    async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, int], _: str) -> None:
+    async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], _: str) -> None:
         if await self._pause("offsets"):
             raise KafkaTimeoutError
         self._offsets = dict(offsets)
@@ -263,6 +269,19 @@ class FakeConsumer:
     def _check(self, partition: TopicPartition) -> None:
         if partition not in self._positions:
             raise IllegalStateError(f"{partition} is not assigned")
+
+    @property
+    def _coordinator(self) -> "FakeConsumer":
+        return self
+
+    async def fetch_committed_offsets(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        """As aiokafka's coordinator does."""
+        if await self._pause("read committed"):
+            raise KafkaTimeoutError
+        offsets, metadata = self._broker.offsets, self._broker.metadata
+        return {place: OffsetAndMetadata(offsets[place], metadata[place]) for place in partitions if place in offsets}
 
     async def committed(self, partition: TopicPartition) -> int | None:
         if await self._pause("read committed"):

@@ -14,14 +14,17 @@ from msgspec.structs import replace
 from rules import window
 from rules.values import Timeline
 from service.errors import WaitAndRetry
+from service.kafka import log as kafka_log
 from service.kafka.log import KafkaLog
-from service.lanes import deciding, lane, preparing, sweep
+from service.lanes import deciding, preparing, sweep
 from service.lanes.batch import Clock, Decided, decide_record
 from service.lanes.inbox import Batch, Inbox
 from service.lanes.lane import Lane
-from service.lanes.ports import Handed, History, Offsets, Outbound, Received, StoredRecord
+from service.lanes.ports import Handed, History, Outbound, Received, StoredRecord
 from service.lanes.preparing import Prepared
+from service.lanes.progress import Done, Progress
 from service.lanes.translate import HeardFact, HeardRequest
+from service.lanes.waiting import Waiting
 from tests.mongo.memory_store import MemoryRecords
 from tests.simulation.kafka import Builder, FakeProducer
 from tests.simulation.workers import FaultyRecords, SimulatedWorld
@@ -34,11 +37,11 @@ def commit_offsets_before_the_store() -> Any:
     prepare, publish = Lane._prepare, KafkaLog.publish
     one_at_a_time: dict[KafkaLog, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def alone(self: KafkaLog, messages: Iterable[Outbound], committed: Offsets) -> None:
+    async def alone(self: KafkaLog, messages: Iterable[Outbound], committed: Progress) -> None:
         async with one_at_a_time[self]:
             await publish(self, messages, committed)
 
-    async def hasty(self: Lane, batch: Batch, start: Offsets) -> Prepared:
+    async def hasty(self: Lane, batch: Batch, start: Progress) -> Prepared:
         await self._log.publish((), batch.end)
         return await prepare(self, batch, start)
 
@@ -73,10 +76,10 @@ def do_not_await_sends() -> Any:
 
 def trim_at_the_end_of_the_batch() -> Any:
     """Pending changes below N are dropped, though only those below C are out."""
-    ends: dict[str, int] = {}
+    ends: dict[str, Done] = {}
     prepare = Lane._prepare
 
-    async def note(self: Lane, batch: Batch, start: Offsets) -> Prepared:
+    async def note(self: Lane, batch: Batch, start: Progress) -> Prepared:
         ends.update(batch.end)
         return await prepare(self, batch, start)
 
@@ -85,7 +88,7 @@ def trim_at_the_end_of_the_batch() -> Any:
         heard: Sequence[tuple[Received, HeardFact | HeardRequest]],
         timeline: Timeline,
         clock: Clock,
-        _: Offsets,
+        _: Progress,
         *rest: Any,
     ) -> Decided:
         return decide_record(stored, heard, timeline, clock, dict(ends), *rest)
@@ -106,7 +109,17 @@ def no_compare_and_set() -> Any:
 
 def do_not_reach() -> Any:
     """A batch goes as far as it was cut, though an earlier owner went further with its records."""
-    return patch.object(lane, "_beyond", lambda *_: {})
+    return patch.object(Prepared, "beyond", lambda *_: {})
+
+
+def forget_what_has_overtaken() -> Any:
+    """Whoever takes a lane over begins at the committed offset, and knows of nothing done beyond it."""
+    return patch.object(kafka_log, "read_done", lambda offset, _: Done.up_to(offset))
+
+
+def take_what_waits_for_done() -> Any:
+    """The committed offset is that of the messages that have overtaken others."""
+    return patch.object(Waiting, "firsts", lambda *_: iter(()))
 
 
 def go_on_after_a_failed_poll() -> Any:
@@ -255,6 +268,8 @@ MUTATIONS: dict[str, tuple[Mutation, range]] = {
     "trim at N instead of C": (trim_at_the_end_of_the_batch, range(300)),
     "no compare-and-set": (no_compare_and_set, range(300)),
     "do not reach": (do_not_reach, range(1000)),
+    "forget what has overtaken": (forget_what_has_overtaken, range(300)),
+    "take what waits for done": (take_what_waits_for_done, range(300)),
     "go on after a failed poll": (go_on_after_a_failed_poll, range(300)),
     "seek to where the client stands": (seek_to_where_the_client_stands, range(300)),
     "move facts away with the write that brings them": (move_facts_away_with_the_write_that_brings_them, range(300)),

@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from service.errors import LaneLost
 from service.kafka.log import KafkaLog
 from service.lanes.ports import Outbound
+from service.lanes.progress import Done, digest, up_to
 from tests.simulation.kafka import Broker, FakeConsumer, FakeProducer
 from tests.stack.servers import Server
 
@@ -111,20 +112,35 @@ def message(number: int) -> Outbound:
 
 async def test_a_transaction_carries_messages_and_offsets_together(cluster: Cluster) -> None:
     log = cluster.make_log()
-    assert await log.committed({}) == {IN: 0}
-    assert await log.committed({IN: 3}) == {IN: 3}
+    assert await log.committed({}) == up_to({IN: 0})
+    assert await log.committed({IN: 3}) == up_to({IN: 3})
     await log.fence()
-    await log.publish([message(1), message(2)], {IN: 5})
-    await log.publish([], {IN: 7})
+    await log.publish([message(1), message(2)], up_to({IN: 5}))
+    await log.publish([], up_to({IN: 7}))
     assert await cluster.read() == [(b"k", b"1"), (b"k", b"2")]
-    assert await log.committed({IN: 3}) == {IN: 7}
+    await log.fence()
+    assert await log.committed({IN: 3}) == up_to({IN: 7})
+    await log.discard()
+
+
+async def test_what_has_overtaken_others_is_committed_with_the_offset(cluster: Cluster) -> None:
+    log, done = cluster.make_log(), Done.but(900, {digest(b"k"): 3, digest(b"l"): 7})
+    await log.fence()
+    await log.publish([message(1)], {IN: done})
+    await log.fence()  # which waits for the end of the transaction everywhere, as a lane that takes over does
+    assert await log.committed({}) == {IN: done}
+    assert (done.offset, done.has(b"k", 2), done.has(b"k", 3), done.has(b"l", 6)) == (3, True, False, True)
+    assert (done.has(b"m", 899), done.has(b"m", 900), done.has(None, 899)) == (True, False, True)
+    await log.publish([], up_to({IN: 900}))
+    await log.fence()
+    assert await log.committed({}) == up_to({IN: 900})
     await log.discard()
 
 
 async def test_order_within_a_key_is_kept_over_many_batches(cluster: Cluster) -> None:
     log = cluster.make_log()
     await log.fence()
-    await log.publish([message(number) for number in range(200)], {IN: 1})
+    await log.publish([message(number) for number in range(200)], up_to({IN: 1}))
     assert [int(value or b"") for _, value in await cluster.read()] == list(range(200))
     await log.discard()
 
@@ -132,9 +148,8 @@ async def test_order_within_a_key_is_kept_over_many_batches(cluster: Cluster) ->
 async def test_a_message_needs_neither_key_nor_value(cluster: Cluster) -> None:
     log = cluster.make_log()
     await log.fence()
-    await log.publish(
-        [Outbound(OUT, None, None, ()), Outbound(OUT, b"k", None, ()), Outbound(OUT, None, b"", ())], {IN: 1}
-    )
+    nothing = [Outbound(OUT, None, None, ()), Outbound(OUT, b"k", None, ()), Outbound(OUT, None, b"", ())]
+    await log.publish(nothing, up_to({IN: 1}))
     assert await cluster.read() == [(None, None), (b"k", None), (None, b"")]
     await log.discard()
 
@@ -142,12 +157,12 @@ async def test_a_message_needs_neither_key_nor_value(cluster: Cluster) -> None:
 async def test_a_successor_fences_its_predecessor(cluster: Cluster) -> None:
     old, new = cluster.make_log(), cluster.make_log()
     await old.fence()
-    await old.publish([message(1)], {IN: 1})
+    await old.publish([message(1)], up_to({IN: 1}))
     await new.fence()
     with pytest.raises(LaneLost):
-        await old.publish([message(2)], {IN: 2})
-    assert await new.committed({}) == {IN: 1}
-    await new.publish([message(3)], {IN: 3})
+        await old.publish([message(2)], up_to({IN: 2}))
+    assert await new.committed({}) == up_to({IN: 1})
+    await new.publish([message(3)], up_to({IN: 3}))
     assert await cluster.read() == [(b"k", b"1"), (b"k", b"3")]
     await new.discard()
 
@@ -161,7 +176,7 @@ async def test_what_was_not_committed_is_never_seen(cluster: Cluster) -> None:
     await old._send_all(producer, [message(1)])
     assert await cluster.read() == []
     await new.fence()
-    await new.publish([message(2)], {IN: 2})
+    await new.publish([message(2)], up_to({IN: 2}))
     assert await cluster.read() == [(b"k", b"2")]
     await old.discard()
     await new.discard()
@@ -172,16 +187,16 @@ async def test_requests_are_sent_without_a_transaction(cluster: Cluster) -> None
     sent = await log.send(OUT, [message(1), message(2)])
     assert sent == {0: 1}
     assert await cluster.read() == [(b"k", b"1"), (b"k", b"2")]
-    assert await log.committed({}) == {IN: 0}
+    assert await log.committed({}) == up_to({IN: 0})
 
 
 async def test_what_was_sent_is_dealt_with_once_the_group_has_committed_more(cluster: Cluster) -> None:
     log = cluster.make_log()
     await log.fence()
     assert not await log.has_dealt_with(IN, {0: 1})
-    await log.publish([], {IN: 1})
+    await log.publish([], up_to({IN: 1}))
     assert not await log.has_dealt_with(IN, {0: 1})
-    await log.publish([], {IN: 2})
+    await log.publish([], up_to({IN: 2}))
     async with asyncio.timeout(10):  # Kafka shows a transaction's offsets a moment after its end
         while not await log.has_dealt_with(IN, {0: 1}):
             await asyncio.sleep(0.05)

@@ -13,7 +13,8 @@ from service.admin.courses import release
 from service.errors import WaitAndRetry
 from service.kafka.assignment import Lanes
 from service.lanes.packed import unpack
-from service.lanes.ports import History, Offsets, Page, StoredCourse, StoredRecord
+from service.lanes.ports import History, Page, StoredCourse, StoredRecord
+from service.lanes.progress import Offsets
 from service.settings import Settings
 from tests.mongo.memory_store import MemoryCourses, MemoryNotes, MemoryStore
 from tests.simulation.kafka import Broker, FakeConsumer, FakeProducer
