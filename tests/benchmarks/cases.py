@@ -81,14 +81,15 @@ class _Join:
 
 
 class _Trickle:
-    def __init__(self, servers: Servers, messages: int, subjects: Sequence[Subject]) -> None:
+    def __init__(self, servers: Servers, messages: int, subjects: Sequence[Subject], hot_messages: int = 0) -> None:
         self._servers = servers
         self._messages = messages
         self._subjects = list(subjects)
+        self._hot_messages = hot_messages
 
     def measure(self, results: Results) -> None:
         for subject in self._subjects:
-            trickle.measure(self._servers, subject, self._messages, results)
+            trickle.measure(self._servers, subject, self._messages, results, self._hot_messages)
         self._subjects.append(self._subjects.pop(0))
 
 
@@ -121,6 +122,12 @@ CASES: Sequence[Case] = (
     _backlog("all late", workloads.all_late, RATCHET),
     _backlog("reassignment storm", workloads.reassignment_storm, RATCHET),
     Case(trickle.NAME, lambda servers, scale: _Trickle(servers, _scaled(TRICKLE_MESSAGES, scale), (FLOOR, RATCHET))),
+    Case(
+        trickle.BESIDE_HOT,
+        lambda servers, scale: _Trickle(
+            servers, _scaled(TRICKLE_MESSAGES, scale), [RATCHET], _scaled(trickle.HOT_MESSAGES, scale)
+        ),
+    ),
     Case(History.name, History),
     Case(Collection.name, Collection),
     Case("memory", _Memory, once=True),

@@ -116,6 +116,10 @@ def _absolute(results: Results) -> Iterator[Figure]:
     facts = results.median(rules.NAME, rules.DECIDE, FACTS)
     if facts is not None:
         yield Figure("facts decided and explained per second and core", facts, 200_000)
+    beside_hot_ms = results.median(trickle.BESIDE_HOT, "ratchet", P99)
+    if beside_hot_ms is not None:
+        says = "99th percentile of latency, ms, while 100,000 facts about one record wait in the same partition"
+        yield Figure(says, beside_hot_ms, 2000, at_most=True)
     memory_mb = results.median(cases.MEMORY, "ratchet", MEMORY)
     if memory_mb is not None:
         yield Figure("peak memory on a backlog of 1,000,000, MB", memory_mb, 200, at_most=True)

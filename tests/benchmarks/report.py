@@ -27,6 +27,7 @@ Ratios are of medians.
   before, from the start of the process. The batches in hand at the first commit count in full though part of their
   work is done: some percent.
 - *steady trickle*: 200 messages a second, from the send until a `read_committed` reader has the change.
+  *100,000 facts about one record beside it*: the same, all in that record's partition, whose facts come at once.
 - *rules only*: one core, no I/O. zen-engine has the same course table and is asked by its fastest call.
 
 """
