@@ -57,7 +57,7 @@ class Worker:
             *(self._settings.topic_prefix + topic.name for topic in CONSUMED),
             group_id=self._settings.group,
             ack_policy=AckPolicy.MANUAL,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",
             isolation_level="read_committed",
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=session_milliseconds,

@@ -164,3 +164,26 @@ async def test_messages_deleted_before_they_were_read_are_told_of(world: World, 
     assert await decided(wire) == {first, last}
     assert first not in serving.log.read_text()
     assert await asyncio.to_thread(serving.stop) == 0
+
+
+async def test_a_lane_that_is_overtaken_while_it_waits_tells_of_it_too(world: World, wire: Wire) -> None:
+    """At an open transaction, for example; a client that starts anew by itself where the topic begins would hide it."""
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", DEFINITION)])
+    first, hanging, lost, last = learners_of(LANE, 4)
+    await wire.send_raw("attendance-changed", attended(first), key_of(first), (), LANE)
+    await wire.settled()
+    open_one = producer(world)
+    say(open_one, world, hanging)
+    await wire.send_raw("attendance-changed", attended(lost), key_of(lost), (), LANE)
+    await eventually(lambda: bool(told(serving)), "the transaction is named")
+    admin = AdminClient({"bootstrap.servers": world.broker.address})
+    (deleted,) = admin.delete_records([TopicPartition(world.prefix + TOPIC, LANE, 3)]).values()
+    deleted.result()
+    await wire.send_raw("attendance-changed", attended(last), key_of(last), (), LANE)
+    open_one.abort_transaction(30)
+    await until(wire, {first, last})
+    assert lanes(serving)[LANE]["deleted_unread"] == [
+        f"{world.prefix}{TOPIC}: offsets 1 to 2 were deleted before they were read"
+    ]
+    assert await asyncio.to_thread(serving.stop) == 0
