@@ -5,7 +5,7 @@ record's checkpoint count, its whole history is recalled, for a few records at a
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -34,7 +34,7 @@ async def decide_and_store(
     heard: Heard,
     stored: Mapping[str, StoredRecord],
     courses: Mapping[str, StoredCourse],
-    now: Callable[[], Clock],
+    clock: Clock,
     committed: Progress,
     facts_in_record: int,
 ) -> tuple[dict[str, StoredRecord], list[Letter]]:
@@ -47,7 +47,7 @@ async def decide_and_store(
         due = {key: said for key, said in heard.items() if key not in erased}
         with metrics.STAGE_SECONDS.labels("decide").time():
             decided = await decide_records(
-                store, due, records, courses, now(), committed, facts_in_record, unreleased(courses)
+                store, due, records, courses, clock, committed, facts_in_record, unreleased(courses)
             )
         changed = [
             one

@@ -138,14 +138,19 @@ class Preparer:
         return dead_letter(message, Unusable("internal_error", says), self._shared.prefix)
 
     async def _prepare(self, messages: Sequence[Received], start: Progress, committed: Progress) -> Prepared:
-        """Some records at a time, the next ones while the last ones are being stored."""
+        """Some records at a time, the next ones while the last ones are being stored.
+
+        The clock is read once, before anything else: what an owner refuses as from the future, nobody whose batch is
+        older can let pass, however long it was paused.
+        """
+        clock = self._now()
         with metrics.STAGE_SECONDS.labels("translate").time():
             work = sort_out(await translate_all(messages, self._shared.partition_of, self._shared.prefix))
         (_, letters), parts = await in_parts(
             work.records,
             self._shared.bounds.records_together,
-            self._get_ready(work),
-            partial(self._prepare_part, start, committed),
+            self._get_ready(work, clock),
+            partial(self._prepare_part, clock, start, committed),
         )
         unusable = [*work.unusable, *letters, *(letter for part in parts for letter in part.letters)]
         changes = {key: pendings for part in parts for key, pendings in part.changes.items()}
@@ -164,18 +169,18 @@ class Preparer:
         self._shared.flood.note(len(messages), len(unusable))
         return Prepared(changes, others)
 
-    async def _get_ready(self, work: Work) -> tuple[Courses, list[Letter]]:
+    async def _get_ready(self, work: Work, clock: Clock) -> tuple[Courses, list[Letter]]:
         """Store what is defined: records may follow. Gives the courses that all of it is about."""
-        return await self._store_definitions(work, await self._store.courses.load(work.course_keys))
+        return await self._store_definitions(work, await self._store.courses.load(work.course_keys), clock)
 
-    async def _store_definitions(self, work: Work, courses: Courses) -> tuple[Courses, list[Letter]]:
+    async def _store_definitions(self, work: Work, courses: Courses, clock: Clock) -> tuple[Courses, list[Letter]]:
         """Definitions come first: the facts of the same batch are decided under them."""
         newest = dict(courses)
         letters: list[Letter] = []
         for key, heard in work.definitions.items():
             while True:
                 course = newest.get(key) or StoredCourse(key, 0, self._lane)
-                accepted, rejected = accept_definitions(course, heard, self._now())
+                accepted, rejected = accept_definitions(course, heard, clock)
                 if accepted is course or await self._store.courses.save(replace(accepted, lane=self._lane)):
                     break
                 newest.update(await self._store.courses.load([key]))
@@ -188,6 +193,7 @@ class Preparer:
 
     async def _prepare_part(
         self,
+        clock: Clock,
         start: Progress,
         committed: Progress,
         heard: Heard,
@@ -198,7 +204,7 @@ class Preparer:
         courses, _ = await ready
         reach("after_load")
         records, rejected = await decide_and_store(
-            self._store, heard, stored, courses, self._now, committed, self._shared.bounds.facts_in_record
+            self._store, heard, stored, courses, clock, committed, self._shared.bounds.facts_in_record
         )
         reach("after_store")
         late = await self._decided_under_old_definitions(records)

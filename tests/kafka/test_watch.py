@@ -77,6 +77,16 @@ def test_an_open_transaction_upstream_is_no_lag() -> None:
     run(live())
 
 
+def test_lag_by_the_high_watermark_would_end_a_worker_that_is_well() -> None:
+    """The mistake that the test above must find."""
+
+    def high_watermark(self: FakeConsumer, partition: TopicPartition) -> int:
+        return len(self._broker.logs[partition])
+
+    with patch.object(FakeConsumer, "last_stable_offset", high_watermark), pytest.raises(AssertionError):
+        test_an_open_transaction_upstream_is_no_lag()
+
+
 def test_a_lane_that_gets_nothing_of_what_could_be_read_ends_the_process() -> None:
     async def stuck(_: FakeConsumer, *__: TopicPartition, timeout_ms: int) -> dict[TopicPartition, list[object]]:
         await asyncio.sleep(timeout_ms / 1000)

@@ -40,7 +40,7 @@ async def overtaken() -> list[int]:
     assert isinstance(item, HeardFact)
     courses = await store.courses.load(["acme/c-1"])
     stored, letters = await decide_and_store(
-        store, {RECORD: [(message, item)]}, stale, courses, lambda: LATER, {}, facts_in_record=16
+        store, {RECORD: [(message, item)]}, stale, courses, LATER, {}, facts_in_record=16
     )
     assert letters == []
     return [pending.change.sequence for pending in stored[RECORD].pending]

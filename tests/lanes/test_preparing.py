@@ -251,3 +251,12 @@ def told(others: Sequence[Outbound]) -> list[str]:
     """What is wrong with what."""
     letters = [(other.value, headers.read_dead_letter(other.headers)) for other in others]
     return [f"{letter[2]}: {value!r}" for value, letter in letters if letter and letter[1] == "internal_error"]
+
+
+async def test_the_clock_is_read_once_for_a_batch_however_long_it_takes() -> None:
+    """A worker that was paused must not let pass later what its successor has refused as from the future."""
+    store, ahead = MemoryStore(), fact(changed_at="2027-01-15T08:06:00Z")  # six minutes after NOW
+    clock = iter([NOW, NOW + 3600])
+    with patch.object(Shared, "clock", property(lambda _: lambda: next(clock))):
+        assert reasons(await prepared([definition(), ahead], store)) == {"changed_at_in_future": 1}
+    assert store.records.by_key == {}

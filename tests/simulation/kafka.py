@@ -10,15 +10,23 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaTimeoutError, ProducerFenced
+from aiokafka.errors import (
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaTimeoutError,
+    OffsetOutOfRangeError,
+    ProducerFenced,
+)
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata
+
+from service.errors import Unreadable
 
 METADATA_CHARACTERS = 4096
 """offset.metadata.max.bytes, by default."""
 
 
 class Entry(NamedTuple):
-    """A record in the log, or the marker that ends a transaction (`value` None and `key` None)."""
+    """A record in the log, or an offset without one: the marker that ends a transaction, or what was compacted."""
 
     key: bytes | None
     value: bytes | None
@@ -26,6 +34,11 @@ class Entry(NamedTuple):
     timestamp: int
     transaction: "Transaction | None"
     marker: bool = False
+
+    @property
+    def is_message(self) -> bool:
+        """It can be read, or could be were its transaction committed."""
+        return not self.marker and (self.transaction is None or self.transaction.outcome != "aborted")
 
 
 class Transaction:
@@ -42,6 +55,10 @@ class Broker:
     def __init__(self, partitions: int) -> None:
         self.partitions = partitions
         self.logs: dict[TopicPartition, list[Entry]] = defaultdict(list)
+        self.beginnings: dict[TopicPartition, int] = defaultdict(int)
+        """What was before is deleted."""
+        self.undecodable: dict[TopicPartition, int] = {}
+        """The offset that cannot be unpacked."""
         self.offsets: dict[TopicPartition, int] = {}
         self.metadata: dict[TopicPartition, str] = {}
         self._epochs: dict[str, int] = defaultdict(int)
@@ -74,6 +91,19 @@ class Broker:
             self.logs[partition].append(Entry(key, value, headers, self._clock, transaction))
         return first
 
+    def abort(self, transactional_id: str, epoch: int) -> None:
+        """End the transaction, its messages are never read."""
+        self._check(transactional_id, epoch)
+        self._end(transactional_id, "aborted")
+
+    def append_hole(self, partition: TopicPartition) -> None:
+        """An offset whose record was compacted away."""
+        self.logs[partition].append(Entry(None, None, (), self._clock, None, marker=True))
+
+    def delete_to(self, partition: TopicPartition, offset: int) -> None:
+        """Retention."""
+        self.beginnings[partition] = offset
+
     def commit(self, transactional_id: str, epoch: int, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         """End the transaction, offsets included."""
         self._check(transactional_id, epoch)
@@ -95,36 +125,44 @@ class Broker:
 
     def fetch(self, partition: TopicPartition, start: int, most: int) -> tuple[list[ConsumerRecord[Any, Any]], int]:
         """What a `read_committed` reader gets from there on, and where it stands then."""
+        if start < self.beginnings[partition]:
+            raise OffsetOutOfRangeError
         got: list[ConsumerRecord[Any, Any]] = []
         position = start
         for offset, entry in enumerate(self.logs[partition][start:], start):
             outcome = "committed" if entry.transaction is None else entry.transaction.outcome
             if outcome is None or len(got) == most:
                 break
+            if self.undecodable.get(partition) == offset:
+                if position == start:
+                    raise Unreadable(partition.topic, partition.partition, offset, offset + 1, "damaged")
+                break
             position = offset + 1
             if outcome == "committed" and not entry.marker:
                 got.append(_record(partition, offset, entry))
         return got, position
 
+    def stable(self, partition: TopicPartition) -> int:
+        """Up to where it can be read."""
+        for offset, entry in enumerate(self.logs[partition]):
+            if entry.transaction is not None and entry.transaction.outcome is None:
+                return offset
+        return len(self.logs[partition])
+
     def committed_records(self, topic: str) -> list[list[ConsumerRecord[Any, Any]]]:
-        """All of a topic, by partition."""
-        return [self.fetch(TopicPartition(topic, number), 0, 10**9)[0] for number in range(self.partitions)]
+        """All of a topic that is not deleted, by partition."""
+        partitions = [TopicPartition(topic, number) for number in range(self.partitions)]
+        return [self.fetch(partition, self.beginnings[partition], 10**9)[0] for partition in partitions]
 
     def behind(self, topics: Iterable[str]) -> bool:
         """Whether any message of these topics is not committed by the group."""
-        for topic in topics:
-            for number in range(self.partitions):
-                partition = TopicPartition(topic, number)
-                log = self.logs[partition]
-                if any(not entry.marker for entry in log[self.offsets.get(partition, 0) :]) and any(
-                    _is_visible(entry) for entry in log[self.offsets.get(partition, 0) :]
-                ):
-                    return True
-        return False
+        partitions = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions)]
+        return any(self.unread(partition, self.offsets.get(partition, 0)) for partition in partitions)
 
-
-def _is_visible(entry: Entry) -> bool:
-    return not entry.marker and (entry.transaction is None or entry.transaction.outcome != "aborted")
+    def unread(self, partition: TopicPartition, start: int) -> int:
+        """Messages from there on."""
+        begin = max(start, self.beginnings[partition])
+        return sum(entry.is_message for entry in self.logs[partition][begin:])
 
 
 def _record(partition: TopicPartition, offset: int, entry: Entry) -> ConsumerRecord[Any, Any]:
@@ -290,11 +328,11 @@ class FakeConsumer:
 
     async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         await self._pause("read beginning")
-        return dict.fromkeys(partitions, 0)
+        return {partition: self._broker.beginnings[partition] for partition in partitions}
 
     async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         await self._pause("read end")
-        return {partition: self._broker.fetch(partition, 0, 10**9)[1] for partition in partitions}
+        return {partition: self._broker.stable(partition) for partition in partitions}
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self._check(partition)
@@ -316,7 +354,7 @@ class FakeConsumer:
         return self._positions[partition]
 
     def last_stable_offset(self, partition: TopicPartition) -> int:
-        return self._broker.fetch(partition, 0, 10**9)[1]
+        return self._broker.stable(partition)
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int

@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 
 class Inputs:
-    """What the seed sends: facts, duplicates, poison, misrouted messages, definitions."""
+    """What the seed sends: facts, duplicates, poison, misrouted messages, definitions; in transactions or not."""
 
     def __init__(self, fate: Fate, world: SimulatedWorld) -> None:
         self._fate = fate
@@ -47,12 +47,20 @@ class Inputs:
         self._definitions = fate.choice((0.06, 0.25))
         """How often a message is one."""
         self._versions = Counter[str]()
+        self._transactional = fate.choice((0.0, 0.0, 0.2))
+        """How often a message comes in a transaction of its sender's."""
+        self._open: list[asyncio.Task[None]] = []
 
     @property
     def expected(self) -> Expected:
         """What must come of it."""
         erased = frozenset(key for key in self._facts if key.rpartition("/")[0] in self._world.store.records.tombstones)
-        return Expected(self._facts, self._poison, erased)
+        return Expected(self._facts, self._poison, erased, frozenset(self._world.deleted))
+
+    async def end(self) -> None:
+        """No transaction is open any more."""
+        if self._open:
+            await asyncio.wait(self._open)
 
     def learner(self) -> str:
         """Any of those who are spoken of."""
@@ -129,7 +137,27 @@ class Inputs:
             number = self._fate.randrange(partitions)
         if not value.startswith(b"poison"):
             self._sent.append((short, key, value))
-        self._world.broker.append(TopicPartition(NAMES[short], number), [(key, value, ())], None)
+        to = TopicPartition(NAMES[short], number)
+        if self._fate.random() < self._transactional:
+            self._append_in_transaction(to, key, value)
+        else:
+            self._world.broker.append(to, [(key, value, ())], None)
+
+    def _append_in_transaction(self, to: TopicPartition, key: bytes, value: bytes) -> None:
+        """After one that is aborted, with messages that must never be seen; it stays open for a while."""
+        broker, name = self._world.broker, f"lms-{len(self._open)}"
+        epoch = broker.init_producer(name)
+        broker.begin(name, epoch)
+        broker.append(to, [(key, b"never", ()), (b"t/l0/c0", b"seen", ())], (name, epoch))
+        broker.abort(name, epoch)
+        broker.begin(name, epoch)
+        broker.append(to, [(key, value, ())], (name, epoch))
+
+        async def commit() -> None:
+            await asyncio.sleep(self._fate.random() * self._fate.choice((0.1, 20)))
+            broker.commit(name, epoch, {})
+
+        self._open.append(asyncio.create_task(commit()))
 
 
 async def _live(seed: int) -> str:
@@ -149,12 +177,15 @@ async def _live(seed: int) -> str:
             await world.release()
         if turn == erasing_turn:
             world.begin_to_erase(inputs.learner())
+        world.change_the_log()
         happening = fate.random()
         if happening < 0.2:
             await world.befall()
         elif happening < 0.5:
             await asyncio.sleep(fate.random() * 2)
+    await inputs.end()
     fate.calm = True
+    world.broker.undecodable.clear()
     for process in (*world.members, *world.zombies):
         process.thaw()
     if fate.random() < 0.5:

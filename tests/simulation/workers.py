@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from aiokafka import TopicPartition
 
 from contracts.fields import course_key_of
-from contracts.topics import CONSUMED
+from contracts.topics import CONSUMED, FACTS
 from rules.values import Instant
 from service.admin.courses import release
 from service.errors import WaitAndRetry
@@ -272,6 +272,10 @@ class SimulatedWorld:
             max_new_completions=self.fate.choice((0, 2, 1000)),
             reevaluations_per_second=self.fate.choice((1, 1000)),
         )
+        self.damage = self.fate.choice((0.0, 0.0, 0.03))
+        """How often a batch is damaged, for a while, and how often a topic's beginning is deleted."""
+        self.deleted: set[bytes] = set()
+        """Values of messages that were, perhaps before anybody had read them."""
         self.members: list[Process] = []
         self.zombies: list[Process] = []
         self._born = 0
@@ -299,6 +303,26 @@ class SimulatedWorld:
         self._born += 1
         self.members.append(Process(f"worker-{self._born}", self))
         await self.rebalance()
+
+    def change_the_log(self) -> None:
+        """What happens to a topic without anybody's doing: compaction, damage, retention."""
+        topic, number = self.fate.choice(CONSUMED), self.fate.randrange(self.broker.partitions)
+        place, happening = TopicPartition(topic.name, number), self.fate.random()
+        stable, begin = self.broker.stable(place), self.broker.beginnings[place]
+        if happening < 0.1:
+            self.broker.append_hole(place)
+        elif happening < 0.1 + self.damage and place not in self.broker.undecodable:
+            self.broker.undecodable[place] = self.fate.randrange(begin, stable + 1)
+        elif happening < 0.1 + 2 * self.damage and topic in FACTS:
+            self._delete(place, self.fate.randrange(begin, stable + 1))
+
+    def _delete(self, place: TopicPartition, offset: int) -> None:
+        """What nobody may have read is noted: it may have counted, or not."""
+        committed = max(self.broker.offsets.get(place, 0), self.broker.beginnings[place])
+        self.deleted |= {entry.value for entry in self.broker.logs[place][committed:offset] if entry.value is not None}
+        self.broker.delete_to(place, offset)
+        if self.broker.undecodable.get(place, offset) < offset:
+            del self.broker.undecodable[place]
 
     async def befall(self) -> None:
         """Something happens to one of the processes."""
