@@ -41,17 +41,29 @@ async def decided(wire: Wire) -> set[str]:
     return {message.json["learner_id"] for message in await wire.read("step-completion-changed")}
 
 
-@pytest.mark.parametrize("recompressed", [None, "snappy", "lz4", "zstd"], ids=lambda codec: f"topics {codec}")
-async def test_every_codec_is_read(world: World, wire: Wire, recompressed: str | None) -> None:
+def recompress(world: World, where: str, codec: str) -> None:
+    """What a broker stores from now on, whatever producers send."""
+    entry = ConfigEntry("compression.type", codec, incremental_operation=AlterConfigOpType.SET)
+    admin = AdminClient({"bootstrap.servers": world.broker.address})
+    known = admin.list_topics(timeout=10)
+    topics = [name for name in known.topics if name.startswith(world.prefix)]
+    kind, names = {
+        "topics": (ResourceType.TOPIC, topics),
+        "broker": (ResourceType.BROKER, [str(number) for number in known.brokers]),
+    }[where]
+    changes = [ConfigResource(kind, name, incremental_configs=[entry]) for name in names]
+    for altered in admin.incremental_alter_configs(changes).values():
+        altered.result()
+
+
+@pytest.mark.parametrize(
+    ("where", "recompressed"),
+    [("topics", "producer"), ("topics", "snappy"), ("topics", "lz4"), ("topics", "zstd"), ("broker", "zstd")],
+)
+async def test_every_codec_is_read(world: World, wire: Wire, where: str, recompressed: str) -> None:
     if not world.broker.real:
         pytest.skip("the mock broker compresses nothing")
-    if recompressed is not None:
-        entry = ConfigEntry("compression.type", recompressed, incremental_operation=AlterConfigOpType.SET)
-        admin = AdminClient({"bootstrap.servers": world.broker.address})
-        names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(world.prefix)]
-        changes = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry]) for name in names]
-        for altered in admin.incremental_alter_configs(changes).values():
-            altered.result()
+    recompress(world, where, recompressed)
     serving = world.serve().wait_until_ready()
     await wire.send([("course-defined", DEFINITION)])
     await wire.settled()
@@ -80,6 +92,7 @@ async def test_every_codec_is_read(world: World, wire: Wire, recompressed: str |
     assert await decided(wire) == wanted
     assert await wire.read("dead-letter") == []
     assert serving.stop() == 0
+    recompress(world, where, "producer")
 
 
 @pytest.fixture
