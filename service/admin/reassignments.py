@@ -16,7 +16,7 @@ from contracts.fields import ID_PATTERN, course_key, record_key
 from contracts.outbound import NAMESPACE
 from contracts.topics import REASSIGNED
 from rules.values import Instant
-from service.admin.attendance_file import columns
+from service.admin.attendance_file import columns, id_problem, known_headings
 from service.admin.impact import Effects, Impact, impact_of
 from service.admin.spreadsheet import open_sheet
 from service.errors import FixConfiguration
@@ -41,7 +41,7 @@ class Selection(NamedTuple):
     @property
     def identity(self) -> str:
         """The same for the same command, so that it can go on where it was interrupted."""
-        of_file = None if self.file is None else open_sheet(self.file).digest
+        of_file = None if self.file is None else open_sheet(self.file, known_headings).digest
         said = [self.tenant_id, self.course_id, sorted(self.learners), of_file, self.completed_before]
         return f"reassign-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}"
 
@@ -102,6 +102,14 @@ class Reassignment:
     def __len__(self) -> int:
         return len(self._plan)
 
+    async def unknown(self) -> list[str]:
+        """Keys of those of whom there is no record: to reassign them would bring one into being."""
+        messages, found = self._plan.messages(), []
+        while batch := [key for key, _, _ in islice(messages, BATCH)]:
+            known = await self._store.records.load(batch)
+            found += [key for key in batch if key not in known]
+        return found
+
     async def look(self, impacts: Path) -> Effects:
         """What becomes of each record, by the real rules on the records as they stand."""
         return await impact_of(self._store, REASSIGNED, self._plan.messages(), Impact(impacts))
@@ -127,7 +135,7 @@ async def prepared(
     """Choose the learners. Raises FixConfiguration for those that cannot be learners."""
     identity = selection.identity
     interrupted = await store.uploads.find(identity)
-    started_at = now if interrupted is None else interrupted[0]
+    started_at = now if interrupted is None else interrupted.started_at
     with _planned(identity, selection, about, started_at) as plan:
         async for learner_id in _learners(store, selection):
             plan.add(learner_id)
@@ -138,16 +146,35 @@ async def _learners(store: MongoStore, selection: Selection) -> AsyncIterator[st
     for learner_id in selection.learners:
         yield _checked(learner_id, "--learner")
     if selection.file is not None:
-        sheet = open_sheet(selection.file)
-        number = columns(sheet.headings, ["learner_id"]).by_field["learner_id"]
-        for row in sheet.rows():
-            yield _checked(row.cells[number] if number < len(row.cells) else "", f"{selection.file}: line {row.line}")
+        for learner_id in _learners_of(selection, selection.file):
+            yield learner_id
     if selection.completed_before is not None:
         course, after = course_key(selection.tenant_id, selection.course_id), ""
         while keys := await store.keys.completed_before(course, selection.completed_before, after, BATCH):
             for key in keys:
                 yield key.split("/")[1]
             after = keys[-1]
+
+
+def _learners_of(selection: Selection, file: Path) -> Iterator[str]:
+    """Those of a file. Raises FixConfiguration where it contradicts the command, or an id is not certain."""
+    sheet = open_sheet(file, known_headings)
+    of_command = {"tenant_id": selection.tenant_id, "course_id": selection.course_id}
+    by_field = columns(sheet, ["learner_id"]).by_field
+    for row in sheet.rows():
+        where = f"{file}: line {row.line}"
+        if row.hidden:
+            raise FixConfiguration(f"{where}: the row is hidden in the sheet; show all rows, or take it out")
+        cells = {field: row.cells[number] for field, number in by_field.items() if number < len(row.cells)}
+        for field, wanted in of_command.items():
+            if cells.get(field, wanted) not in ("", wanted):
+                option = f"--{field.removesuffix('_id')} {wanted}"
+                raise FixConfiguration(f"{where}: {cells[field]!r} is not {wanted}, as {option} says; take the row out")
+        learner_id = cells.get("learner_id", "")
+        problem = id_problem(learner_id)
+        if problem is not None:
+            raise FixConfiguration(f"{where}: {problem}")
+        yield _checked(learner_id, where)
 
 
 def _checked(learner_id: str, where: str) -> str:

@@ -1,127 +1,142 @@
-"""Reads tables that people made: CSV as any program writes it, and XLSX. Row by row, never the whole file."""
+"""Reads tables that people made, row by row, never the whole file: CSV of any kind (`delimited`), XLSX (`workbook`).
 
-import codecs
-import csv
+Finds the table between title lines and totals, and tells of all that is not read.
+"""
+
 import hashlib
 import zipfile
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from service.errors import FixConfiguration
 
-DELIMITERS = ",;\t|"
-CELL_LIMIT = 2 * 1024 * 1024
-"""Characters; beyond this a quote is missing somewhere."""
-XLSX_LIMIT_BYTES = 1024 * 1024 * 1024
-"""Unpacked; a small file can hold a very large one."""
+HEAD_ROWS = 50
+"""The headings stand among the first so many rows."""
 CHUNK_BYTES = 1024 * 1024
-FORMULA = "="
-csv.field_size_limit(CELL_LIMIT)
+KINDS = (
+    (b"\xd0\xcf\x11\xe0", "is an Excel 97-2003 workbook (.xls), or protected by a password; save it as .xlsx"),
+    (b"%PDF", "is a PDF; save the table as .xlsx or CSV"),
+)
+"""Other files by how they begin, and the way out."""
+WEB_PAGE = "is a web page, whatever its name says; open it in a spreadsheet program and save it as .xlsx"
+OPEN_DOCUMENT = "is an OpenDocument spreadsheet (.ods); save it as .xlsx or CSV"
+AS_TEXT = "format the column as text and enter it anew"
+Known = Callable[[Sequence[str]], int]
+"""How many of a row's cells are headings that are known."""
 
 
 class Row(NamedTuple):
-    """A row with the number that a spreadsheet program shows, its cells as text without spaces around."""
+    """A row with the number that a spreadsheet program shows; `hidden`: by a filter, or by hand.
+
+    Its cells are texts as a person sees them, without spaces around.
+    """
 
     line: int
     cells: Sequence[str]
+    hidden: bool = False
+
+
+class Doubtful(str):
+    """What a cell holds, where that is not what a person sees in it: no id. `why` tells, and the way out."""
+
+    __slots__ = ("why",)
+    why: str
+
+    @classmethod
+    def because(cls, text: str, why: str) -> "Doubtful":
+        """Such a text."""
+        made = cls(text)
+        made.why = why
+        return made
+
+
+class Read(NamedTuple):
+    """How a file is read: the rows of its table, the headings first, and what of the file is not among them."""
+
+    rows: Callable[[], Iterator[Row]]
+    notes: Sequence[str]
 
 
 class Sheet(NamedTuple):
-    """A file that can be read: what identifies its content, its headings, how many rows it has."""
+    """A file that can be read: what identifies its content, its headings, how many rows it has, what is not read."""
 
     path: Path
     digest: str
     headings: Sequence[str]
+    heading_line: int
     row_count: int
+    notes: Sequence[str]
+    read: Read
 
     def rows(self) -> Iterator[Row]:
-        """All rows below the headings that are not empty."""
-        rows = _rows(self.path)
-        next(rows)
-        return rows
+        """All rows below the headings that are not empty. Headings that come again are no rows."""
+        return (row for row in self.read.rows() if row.line > self.heading_line and row.cells != self.headings)
 
 
-def open_sheet(path: Path) -> Sheet:
-    """Read it once from end to end. Raises FixConfiguration that says what is wrong with the file, and where."""
+def open_sheet(path: Path, known: Known, name: str | None = None) -> Sheet:
+    """Read it once from end to end. Raises FixConfiguration that says what is wrong with the file, and where.
+
+    `name`: of the sheet to read, where there are several.
+    """
     try:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-        rows = _rows(path)
-        headings = next(rows, None)
-        if headings is None:
-            raise FixConfiguration(f"{path}: is empty; --template prints what belongs in it")
-        return Sheet(path, digest.hexdigest(), headings.cells, sum(1 for _ in rows))
+        return _open(path, known, name)
     except OSError as error:
         raise FixConfiguration(f"{path}: {error.strerror or error}") from None
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    """The headings first; rows without any content are left out."""
-    rows = _xlsx_rows(path) if zipfile.is_zipfile(path) else _csv_rows(path)
-    return (row for row in rows if any(row.cells))
+def _open(path: Path, known: Known, name: str | None) -> Sheet:
+    from service.admin import delimited, workbook
 
-
-def _csv_rows(path: Path) -> Iterator[Row]:
-    encoding = _encoding(path)
-    line = 0
-    try:
-        with path.open(encoding=encoding, newline="") as file:
-            delimiter = _delimiter(file.readline(CELL_LIMIT))
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            for cells in reader:
-                yield Row(line + 1, [cell.strip() for cell in cells])
-                line = reader.line_num
-    except UnicodeError:
-        raise FixConfiguration(f"{path}: after line {line}: is not UTF-8; save it as CSV UTF-8") from None
-    except csv.Error as error:
-        raise FixConfiguration(f"{path}: the row from line {line + 1} on: {error}; is a quote missing?") from None
-
-
-def _encoding(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        begin = file.read(4)
-    return "utf-16" if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        begin = file.read(CHUNK_BYTES)
+        digest.update(begin)
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    _check_kind(path, begin)
+    read = workbook.read(path, known, name) if zipfile.is_zipfile(path) else delimited.read(path, known, name)
+    found = _headings(read, known)
+    if found is None:
+        raise FixConfiguration(f"{path}: is empty; --template prints what belongs in it")
+    before = [] if found.before is None else [f"lines before the headings: {found.before}"]
+    sheet = Sheet(path, digest.hexdigest(), found.row.cells, found.row.line, 0, [*read.notes, *before], read)
+    hidden = count = 0
+    for row in sheet.rows():
+        count += 1
+        hidden += row.hidden
+    notes = [*sheet.notes, *([f"{hidden:,} hidden rows"] if hidden else [])]
+    return sheet._replace(row_count=count, notes=notes)
 
 
-def _delimiter(headings: str) -> str:
-    """The one that is most often between the headings."""
-    return max(DELIMITERS, key=headings.count)
+def _check_kind(path: Path, begin: bytes) -> None:
+    for magic, says in KINDS:
+        if begin.startswith(magic):
+            raise FixConfiguration(f"{path}: {says}")
+    if (
+        begin.lstrip(b"\xef\xbb\xbf \t\r\n")[:200]
+        .lower()
+        .startswith((b"<html", b"<!doctype html", b"<table", b"<?xml"))
+    ):
+        raise FixConfiguration(f"{path}: {WEB_PAGE}")
+    if begin.startswith(b"PK") and b"mimetypeapplication/vnd.oasis.opendocument" in begin[:200]:
+        raise FixConfiguration(f"{path}: {OPEN_DOCUMENT}")
 
 
-def _xlsx_rows(path: Path) -> Iterator[Row]:
-    """The first sheet."""
-    from openpyxl import load_workbook  # takes longer to import than a CSV file to read
-    from openpyxl.utils.exceptions import InvalidFileException
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(part.file_size for part in archive.infolist()) > XLSX_LIMIT_BYTES:
-                raise FixConfiguration(f"{path}: unpacks to more than {XLSX_LIMIT_BYTES:,} bytes; split it")
-        book = load_workbook(path, read_only=True)
-        try:
-            for number, cells in enumerate(book.worksheets[0].iter_rows(), 1):
-                yield Row(number, [_text(cell) for cell in cells])
-        finally:
-            book.close()
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, IndexError, SyntaxError, ValueError) as error:
-        raise FixConfiguration(f"{path}: is no XLSX that can be read: {error}") from None
+class _Headings(NamedTuple):
+    row: Row
+    before: str | None
+    """Which lines stand before them."""
 
 
-def _text(cell: Any) -> str:
-    """As a person sees it; a formula as it is written, with its equals sign."""
-    value = cell.value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        shown = value * 100 if "%" in (cell.number_format or "") else value
-        return f"{shown:.10g}"
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return str(value).strip()
+def _headings(read: Read, known: Known) -> _Headings | None:
+    """The row of the head that has most headings; the first of such."""
+    head = list(islice(read.rows(), HEAD_ROWS))
+    if not head:
+        return None
+    row = max(head, key=lambda row: known(row.cells))
+    earlier = [one.line for one in head if one.line < row.line]
+    if not earlier:
+        return _Headings(row, None)
+    return _Headings(row, str(earlier[0]) if len(earlier) == 1 else f"{earlier[0]} to {earlier[-1]}")

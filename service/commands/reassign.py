@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 LOSES = "loses the course"
+UNKNOWN_NAMED = 10
 
 
 def reassign(
@@ -32,6 +33,9 @@ def reassign(
     by: Annotated[str | None, typer.Option(help="Who did it; kept in each record's story.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing; show what it would do.")] = False,
     most: Annotated[int, typer.Option("--max", min=0, help="Completions that may be removed without asking.")] = 1000,
+    allow_unknown: Annotated[
+        bool, typer.Option("--allow-unknown", help="Also learners who have no record in the course.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,6 +56,8 @@ def reassign(
             open_store(settings, prepared=True) as store,
             prepared(store, selection, about, now()) as reassignment,
         ):
+            if not allow_unknown:
+                _refuse_unknown(await reassignment.unknown(), tenant, course)
             effects = await reassignment.look(impacts)
             if dry_run:
                 return effects, 0
@@ -75,6 +81,19 @@ async def _send(settings: "Settings", reassignment: "Reassignment") -> int:
     with progress_bar() as bar:
         task = bar.add_task("learners", total=len(reassignment))
         return await reassignment.send(settings, lambda count: bar.advance(task, count))
+
+
+def _refuse_unknown(keys: list[str], tenant: str, course: str) -> None:
+    """Raises FixConfiguration where there are any."""
+    if not keys:
+        return
+    named = ", ".join(key.split("/")[1] for key in keys[:UNKNOWN_NAMED])
+    more = " …" if len(keys) > UNKNOWN_NAMED else ""
+    have = "has" if len(keys) == 1 else "have"
+    raise FixConfiguration(
+        f"{len(keys):,} of the learners {have} no record in course {course} of {tenant}: {named}{more}; mend the ids, "
+        "or give --allow-unknown if that is right"
+    )
 
 
 def _confirm(effects: "Effects", most: int, yes: bool) -> None:

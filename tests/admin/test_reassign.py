@@ -82,7 +82,7 @@ async def test_an_interrupted_command_goes_on_and_a_finished_one_begins_anew(
     file.write_text("Name,User ID\nAnna,l-1\nBen,l-2\nAnna again,l-1\n")
 
     def sent_ids() -> set[str]:
-        assert reassign(world, tmp_path, "--file", str(file)).returncode == 0
+        assert reassign(world, tmp_path, "--file", str(file), "--allow-unknown").returncode == 0
         return {document["_id"] for document in uploads.find()}
 
     with MongoClient[dict[str, Any]](world.database.address) as client:

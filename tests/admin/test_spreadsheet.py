@@ -1,0 +1,255 @@
+"""Tables are read as they are meant, however they were written, or refused with the reason. No server is needed."""
+
+import csv
+import io
+import json
+import random
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from datetime import time, timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openpyxl import Workbook
+
+from service.admin import delimited, words
+from service.admin.attendance_file import Invalid, Said, known_headings, understand
+from service.admin.rows import Verdict, seen
+from service.admin.spreadsheet import Doubtful, Sheet, open_sheet
+from service.admin.uploads import AttendanceFile, open_file
+from service.errors import FixConfiguration
+
+FILES = Path(__file__).parent / "files"
+SCHEDULED = 60
+HEADINGS = ["Learner", "Course", "Event", "Minutes"]
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), max_size=8)
+
+
+def opened(folder: Path, content: bytes, name: str = "file.csv", sheet: str | None = None) -> Sheet:
+    """A file with this content, read."""
+    file = folder / name
+    file.write_bytes(content)
+    return open_sheet(file, known_headings, sheet)
+
+
+def cells(sheet: Sheet) -> list[list[str]]:
+    """Of all rows."""
+    return [list(row.cells) for row in sheet.rows()]
+
+
+def written(rows: Sequence[Sequence[str]], delimiter: str, quoting: Any, end: str) -> str:
+    """As a program writes it."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, quoting=quoting, lineterminator=end).writerows(rows)
+    return text.getvalue()
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.lists(TEXTS, min_size=4, max_size=4), max_size=6),
+    st.sampled_from(ENCODINGS),
+    st.sampled_from(delimited.DELIMITERS),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    st.sampled_from(["\r\n", "\n"]),
+    st.lists(st.sampled_from(["Report of March", "Made by A, B; C", ""]), max_size=3),
+    st.booleans(),
+)
+def test_a_table_comes_back_as_it_was_written(
+    rows: list[list[str]], encoding: str, delimiter: str, quoting: Any, end: str, title: list[str], says_how: bool
+) -> None:
+    text = "".join(f"{line}{end}" for line in title) + written([HEADINGS, *rows], delimiter, quoting, end)
+    if says_how:
+        text = f"sep={delimiter}{end}{text}"
+    with tempfile.TemporaryDirectory() as folder:
+        sheet = opened(Path(folder), text.encode(encoding))
+        filled = [row for row in rows if any(row) and row != HEADINGS]
+        assert [[delimited._text(cell) for cell in row] for row in filled] == cells(sheet)
+        assert sheet.row_count == len(filled)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.from_regex(r"[A-Za-z0-9._:@+-]{1,20}", fullmatch=True), st.integers(0, 10**15 - 1)),
+            st.one_of(st.integers(0, 10**6), st.sampled_from([12.5, time(1, 30), timedelta(hours=30, minutes=5)])),
+        ),
+        max_size=5,
+    )
+)
+def test_a_workbook_comes_back_as_a_person_sees_it(rows: list[tuple[Any, Any]]) -> None:
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(HEADINGS)
+    for learner, minutes in rows:
+        sheet.append([learner, "c-1", "e1", minutes])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.xlsx"
+        book.save(path)
+        read = cells(open_sheet(path, known_headings))
+    seen_as = {12.5: "12.5", time(1, 30): "01:30:00", timedelta(hours=30, minutes=5): "30:05:00"}
+    assert read == [[str(learner), "c-1", "e1", seen_as.get(minutes, str(minutes))] for learner, minutes in rows]
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "shown", "is_id"),
+    [
+        (123, "00000", "00123", True),
+        (20260001234567, "General", "20260001234567", True),
+        (1234567890123456, "General", "1234567890123456", False),
+        (1234, "#,##0", "1234", False),
+        (123456789, "000-00-0000", "123456789", False),
+        (0.995, "0%", "99.5%", True),
+        (0.07, "0.00%", "7%", True),
+        (1e21, "General", "1000000000000000000000", False),
+        (True, "General", "true", True),
+    ],
+)
+def test_a_number_is_what_a_person_sees_or_no_id(
+    tmp_path: Path, value: float, form: str, shown: str, is_id: bool
+) -> None:
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(HEADINGS)
+    sheet.append([value, "c-1", "e1", 60])
+    sheet["A2"].number_format = form
+    book.save(tmp_path / "file.xlsx")
+    ((cell, *_),) = cells(open_sheet(tmp_path / "file.xlsx", known_headings))
+    assert (cell, isinstance(cell, Doubtful)) == (shown, not is_id)
+
+
+def test_formulas_hidden_rows_and_other_sheets(tmp_path: Path) -> None:
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.title = "March"
+    for row in (["Attendance in March"], [], HEADINGS, ["l-1", "c-1", "e1", "=30+30"], ["l-2", "c-1", "e1", 60]):
+        sheet.append(row)
+    sheet.row_dimensions[5].hidden = True
+    book.create_sheet("Notes").append(["Ask Kim"])
+    book.create_sheet("Empty")
+    book.save(tmp_path / "file.xlsx")
+    read = open_sheet(tmp_path / "file.xlsx", known_headings)
+    assert read.notes == ["the sheet 'Notes'", "lines before the headings: 1", "1 hidden rows"]
+    assert [(row.line, row.cells[3], row.hidden) for row in read.rows()] == [(4, "=30+30", False), (5, "60", True)]
+    with pytest.raises(FixConfiguration, match="has no sheet 'April'; it has: March, Notes, Empty"):
+        open_sheet(tmp_path / "file.xlsx", known_headings, "April")
+
+
+def test_a_formula_counts_as_the_value_that_was_saved_with_it(tmp_path: Path) -> None:
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(HEADINGS)
+    sheet.append(["l-1", "c-1", "e1", "=30+30"])
+    book.save(tmp_path / "file.xlsx")
+    with zipfile.ZipFile(tmp_path / "file.xlsx") as made, zipfile.ZipFile(tmp_path / "cached.xlsx", "w") as cached:
+        for part in made.namelist():
+            cached.writestr(part, made.read(part).replace(b"<v></v>", b"<v>60</v>").replace(b"<v />", b"<v>60</v>"))
+    assert cells(open_sheet(tmp_path / "cached.xlsx", known_headings)) == [["l-1", "c-1", "e1", "60"]]
+
+
+def test_windows_1252_is_read_and_told(tmp_path: Path) -> None:
+    read = opened(tmp_path, "Learner;Course;Event;Minutes;Name\nl-1;c-1;e1;60;Jürgen Öz\n".encode("cp1252"))
+    assert cells(read) == [["l-1", "c-1", "e1", "60", "Jürgen Öz"]]
+    assert read.notes == [delimited.NOT_UTF_8]
+
+
+@pytest.mark.parametrize(
+    ("cell", "minutes"),
+    [
+        *[("90", 90), ("90.0", 90), ("90,5", 90), ("1h 1m 13s", 61), ("00:58:12", 58), ("58 mins", 58)],
+        *[
+            ("1 hr 2 min", 62),
+            ("PT1H2M", 62),
+            ("1 Std. 5 Min.", 65),
+            ("2 heures", 120),
+            ("59 s", 0),
+            ("30:05:00", 1805),
+        ],
+    ],
+)
+def test_durations(cell: str, minutes: int) -> None:
+    assert words.minutes(cell) == minutes
+
+
+@pytest.mark.parametrize("cell", ["", "58:12", "1,234", "-5", "sixty", "1h 1h", "5 m 1 h", "1e3", "٣", "PT", "P"])
+def test_what_is_no_duration(cell: str) -> None:
+    with pytest.raises(ValueError, match=r"must|could"):
+        words.minutes(cell)
+
+
+def percents(file: AttendanceFile) -> dict[str, int]:
+    """What is accepted, as the percent of the scheduled minutes."""
+    rows = [
+        (row, understand(row, file.columns, "T", file.upload_id, "2026-05-01T00:00:00Z")) for row in file.sheet.rows()
+    ]
+    found = {}
+    with seen() as noted:
+        for row, said in rows:
+            if isinstance(said, Said):
+                noted.note(row, said)
+        for row, said in rows:
+            if isinstance(said, Invalid) or not noted.others(row, said)[1]:
+                continue
+            value = said.heard.fact.value
+            assert value is not None
+            share = value.amount * 100 // SCHEDULED if value.unit == "minutes" else value.amount
+            found[said.heard.key.split("/")[1]] = min(share, 100)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(path.name.removesuffix(".right.json") for path in FILES.glob("F*.right.json")))
+def test_files_of_other_programs_mean_what_they_mean_or_are_refused(name: str) -> None:
+    right = json.loads((FILES / f"{name}.right.json").read_text("utf-8"))
+    said = right["right"]["percent_of_e1_by_learner"]
+    try:
+        file = open_file(FILES / name, "T")
+    except FixConfiguration:
+        assert right["refusing_is_acceptable"] in ("file", "either")
+        return
+    found = percents(file)
+    assert found.items() <= said.items()
+    assert found == said or right["refusing_is_acceptable"] in ("rows", "either"), found
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FILES.glob("F*") if not path.name.endswith(".json")))
+def test_damaged_files_are_read_or_refused_and_nothing_else(name: str, tmp_path: Path) -> None:
+    """No traceback, and no learner who is nowhere in the file."""
+    chance, whole = random.Random(name), (FILES / name).read_bytes()
+    for _ in range(40):
+        data = bytearray(whole)
+        for _ in range(chance.choice((1, 3, 30))):
+            match chance.randrange(3):
+                case 0:
+                    data[chance.randrange(len(data))] = chance.randrange(256)
+                case 1:
+                    del data[chance.randrange(len(data)) :][:1]
+                case _:
+                    at = chance.randrange(len(data))
+                    data[at:at] = bytes(chance.choices(range(256), k=chance.randrange(5)))
+            if not data:
+                break
+        try:
+            file = tmp_path / name
+            file.write_bytes(data)
+            read = open_file(file, "T")
+            count = sum(1 for _ in read.sheet.rows())
+        except FixConfiguration:
+            continue
+        assert count == read.row_count
+
+
+def test_the_page_explains_every_verdict() -> None:
+    page = (Path(__file__).parents[2] / "service" / "admin" / "README.md").read_text("utf-8")
+    explained = {
+        name.strip() for line in page.splitlines() if line.startswith("| ") for name in line.split("|")[1].split(",")
+    }
+    assert set(get_args(Verdict)) <= explained
