@@ -21,6 +21,8 @@ PLAIN = {"General", "0", "@", "#", "general", ""}
 _HIDDEN = re.compile(rb'<(?:\w+:)?row\s(?=[^>]*\bhidden="(?:1|true)")[^>]*?\br="(\d+)"')
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?\bref="([A-Z]+)(\d+):([A-Z]+)(\d+)"')
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
+MERGED_COLUMNS = 100
+"""No table has more that are read."""
 _TAG_BYTES = 4096
 """No tag that is looked for is longer."""
 
@@ -55,8 +57,14 @@ def read(path: Path, known: Known, name: str | None) -> Read:
 
 def _heads(sheet: Any, known: Known) -> tuple[int, int]:
     """How many headings are known in its best row, and how many cells its head has."""
-    rows = [[_shown(cell) for cell in cells] for cells in islice(sheet.iter_rows(), HEAD_ROWS)]
+    rows = [[_shown(cell) for cell in cells] for cells in islice(_all_rows(sheet), HEAD_ROWS)]
     return max((known(row) for row in rows), default=0), sum(bool(cell) for row in rows for cell in row)
+
+
+def _all_rows(sheet: Any) -> Iterator[Sequence[Any]]:
+    """Whatever the file says of its own size: some programs write that wrongly."""
+    sheet.reset_dimensions()
+    return iter(sheet.iter_rows())
 
 
 def _choose(path: Path, heads: Mapping[str, tuple[int, int]], name: str | None) -> str:
@@ -124,7 +132,7 @@ def _range(first_column: bytes, first_row: bytes, last_column: bytes, last_row: 
     from openpyxl.utils import column_index_from_string
 
     first, last = (column_index_from_string(name.decode()) for name in (first_column, last_column))
-    return _Range(range(first - 1, last), int(first_row), int(last_row))
+    return _Range(range(first - 1, min(last, first + MERGED_COLUMNS)), int(first_row), int(last_row))
 
 
 def _rows(path: Path, name: str, layout: _Layout) -> Iterator[Row]:
@@ -139,9 +147,9 @@ def _rows(path: Path, name: str, layout: _Layout) -> Iterator[Row]:
         filled = [(merged, text) for merged, text in filled if merged.last_row >= number]
         is_empty = not any(texts)
         for merged, text in filled:
+            texts.extend([""] * (merged.columns[-1] + 1 - len(texts)))
             for column in merged.columns:
-                if column < len(texts):
-                    texts[column] = text
+                texts[column] = text
         if not is_empty:
             yield Row(number, texts, number in layout.hidden)
 
@@ -149,11 +157,11 @@ def _rows(path: Path, name: str, layout: _Layout) -> Iterator[Row]:
 def _texts(path: Path, name: str, layout: _Layout) -> Iterator[list[str]]:
     with _opened(path) as values:
         if not layout.has_formulas:
-            for cells in values[name].iter_rows():
+            for cells in _all_rows(values[name]):
                 yield [_shown(cell) for cell in cells]
             return
         with _opened(path, formulas=True) as formulas:
-            for cells, written in zip(values[name].iter_rows(), formulas[name].iter_rows(), strict=True):
+            for cells, written in zip(_all_rows(values[name]), _all_rows(formulas[name]), strict=True):
                 yield [_cached(cell, formula) for cell, formula in zip(cells, written, strict=True)]
 
 

@@ -53,6 +53,7 @@ def percents(world: World, tenant: str) -> dict[str, int]:
     return found
 
 
+@pytest.mark.timeout(300)
 async def test_files_of_other_programs(world: World, wire: Wire, tmp_path: Path) -> None:
     """Each case is a tenant of its own."""
     serving = world.serve().wait_until_ready()

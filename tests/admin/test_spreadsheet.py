@@ -156,6 +156,24 @@ def test_a_formula_counts_as_the_value_that_was_saved_with_it(tmp_path: Path) ->
     assert cells(open_sheet(tmp_path / "cached.xlsx", known_headings)) == [["l-1", "c-1", "e1", "60"]]
 
 
+def test_a_workbook_that_is_wrong_about_its_size_is_read_whole(tmp_path: Path) -> None:
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(HEADINGS)
+    sheet.append(["l-1", "c-1", "e1", 60])
+    sheet.append(["l-2"])
+    sheet.merge_cells("B2:D3")
+    book.save(tmp_path / "file.xlsx")
+    with zipfile.ZipFile(tmp_path / "file.xlsx") as made, zipfile.ZipFile(tmp_path / "wrong.xlsx", "w") as wrong:
+        for part in made.namelist():
+            wrong.writestr(part, made.read(part).replace(b'<dimension ref="A1:D3" />', b'<dimension ref="A1"/>'))
+    assert cells(open_sheet(tmp_path / "wrong.xlsx", known_headings)) == [
+        ["l-1", "c-1", "c-1", "c-1"],
+        ["l-2", "c-1", "c-1", "c-1"],
+    ]
+
+
 def test_windows_1252_is_read_and_told(tmp_path: Path) -> None:
     read = opened(tmp_path, "Learner;Course;Event;Minutes;Name\nl-1;c-1;e1;60;Jürgen Öz\n".encode("cp1252"))
     assert cells(read) == [["l-1", "c-1", "e1", "60", "Jürgen Öz"]]

@@ -4,6 +4,8 @@ import asyncio
 import json
 import signal
 
+import pytest
+
 from service.kafka.partitioner import partition_of
 from tests.commands.test_commands import ATTENDED, DEFINITION
 from tests.kafka.test_unreadable import PARTITIONS, key_of, learners_of
@@ -34,6 +36,7 @@ def of(changes: list[Got], learner: str) -> list[Got]:
     return [change for change in changes if change.key == key_of(learner)]
 
 
+@pytest.mark.timeout(300)
 async def test_others_overtake_a_record_with_a_backlog_of_its_own(world: World, wire: Wire) -> None:
     hot, *others = learners_of(1, 31)
     serving = world.serve(**BATCH).wait_until_ready()
