@@ -112,8 +112,8 @@ class Lane:
         """How it stands."""
         ready = self.state == "open" and not self._awaits
         lag_messages = await self.lag_messages()
-        paused = self._sweep.paused_courses
-        return LaneHealth(self.number, self.state, lag_messages, self.failure, ready, paused, self._deleted)
+        about = self.failure, ready, self._sweep.paused_courses, self._deleted
+        return LaneHealth(self.number, self.state, lag_messages, *about)
 
     async def lag_messages(self) -> int:
         """Messages known to be waiting: not handed over yet, in the inbox, or in a batch in hand."""
@@ -155,7 +155,7 @@ class Lane:
     async def _take_over(self) -> None:
         if self.state == "lost":
             self._look_for_strangers()
-        self.state = "taking over"
+        self.state = "open" if self.state == "open" else "taking over"  # open: it reads again what it has dropped
         self._clear()
         await self._log.fence()
         self._noted = await self._store.notes.committed(self.number)
