@@ -9,6 +9,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -60,7 +61,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog="cases: " + "; ".join(case.name for case in CASES))
     parser.add_argument("--profile", choices=PROFILES, default="full")
     parser.add_argument("--only", action="append", metavar="CASE", help="part of a case's name; may be given again")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the results there; with --only, rows of others stay"
+    )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     arguments = parser.parse_args()
     chosen = [case for case in CASES if not arguments.only or any(part in case.name for part in arguments.only)]
@@ -86,12 +89,20 @@ def main() -> int:
             if cluster is not None:
                 cluster.stop()  # all at once: one after the other they would wait for each other
             stop_all()
+    if arguments.only and arguments.json and arguments.json.exists():
+        rows = _beside(json.loads(arguments.json.read_text())["rows"], rows)
     console.print(table(rows))
     if arguments.json:
         arguments.json.write_text(json.dumps({"about": about, "rows": [row._asdict() for row in rows]}, indent=2))
     if arguments.markdown:
         arguments.markdown.write_text(markdown(rows, profile, about))
     return 0 if all(row.is_good for row in rows) else 1
+
+
+def _beside(earlier: list[dict[str, Any]], rows: list[Row]) -> list[Row]:
+    """What was run again takes the place of what it said before."""
+    known = {row["fault"]: Row(**row) for row in earlier} | {row.fault: row for row in rows}
+    return [known[case.name] for case in CASES if case.name in known]
 
 
 if __name__ == "__main__":

@@ -76,10 +76,14 @@ class Workload:
                 self._facts[_key_of(fact)].discard(fact["message_id"])
 
     def refuse(self, values: Iterable[bytes | None]) -> None:
-        """These facts were sent, and are dead letters by declaration."""
+        """Of these facts, each as often as it stands here, a copy is a dead letter by declaration."""
         for value in values:
-            self.lose([value])
-            self.expect_letter(value)
+            assert value is not None and self._sent[value] > 0, "only what was sent can be refused"
+            self._sent[value] -= 1
+            self._poison[value] += 1
+            if not self._sent[value]:
+                fact = json.loads(value)
+                self._facts[_key_of(fact)].discard(fact["message_id"])
 
     def expect_letter(self, value: bytes | None) -> None:
         """A dead letter with this value belongs to what must come."""
