@@ -11,7 +11,7 @@ help:
 	@echo 'make check         lint, types, and the tests that need no server: a minute, for the inner loop'
 	@echo 'make test          lint, types, unit and integration tests'
 	@echo 'make simulate      the lanes under random faults, in memory; SEEDS=n (default 10000)'
-	@echo 'make faults        every fault on real servers, 100,000 messages each: about 40 minutes; writes tests/faults/RESULTS.md'
+	@echo 'make faults        every fault on real servers, 100,000 messages each: about an hour; writes tests/faults/RESULTS.md'
 	@echo 'make soak HOURS=n  random faults for hours under steady inputs, memory watched; Ctrl-C ends; writes tests/faults/SOAK.md'
 	@echo 'make interop       other clients, codecs and topics of every kind, on the real service; writes tests/interop/RESULTS.md'
 	@echo 'make bench         Ratchet beside what else does the same work: about 30 minutes; writes tests/benchmarks/RESULTS.md'
