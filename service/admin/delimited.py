@@ -109,9 +109,10 @@ def _dialect(path: Path, encoding: str, known: Known) -> _Dialect:
             head = file.read(HEAD_CHARACTERS)
     except UnicodeError:
         raise FixConfiguration(f"{path}: is not {encoding}, as its first bytes say; save it as CSV UTF-8") from None
-    said, _, rest = head.partition("\n")
-    if said.strip().strip('"').lower().startswith("sep=") and len(said.strip().strip('"')) == len("sep=;"):
-        return _Dialect(encoding, said.strip().strip('"')[-1], _is_quoted(rest, said.strip().strip('"')[-1]), 1)
+    first, _, rest = head.partition("\n")
+    told = first.strip().strip('"')
+    if told.lower().startswith("sep=") and len(told) == len("sep=;"):
+        return _Dialect(encoding, told[-1], _is_quoted(rest, told[-1]), 1)
     delimiter = max(DELIMITERS, key=lambda one: _score(head, one, known))
     return _Dialect(encoding, delimiter, _is_quoted(head, delimiter), 0)
 

@@ -48,10 +48,9 @@ def read(path: Path, known: Known, name: str | None) -> Read:
     with _opened(path) as book:
         names = book.sheetnames
         heads = {sheet: _heads(book[sheet], known) for sheet in names if hasattr(book[sheet], "iter_rows")}
-    chosen = _choose(path, heads, name)
-    others = [f"the sheet {sheet!r}" for sheet in names if sheet != chosen and heads.get(sheet) != (0, 0)]
-    with _opened(path) as book:
+        chosen = _choose(path, heads, name)
         layout = _layout(path, book[chosen]._worksheet_path)  # noqa: SLF001  # what openpyxl passes over
+    others = [f"the sheet {sheet!r}" for sheet in names if sheet != chosen and heads.get(sheet) != (0, 0)]
     return Read(lambda: _rows(path, chosen, layout), others)
 
 

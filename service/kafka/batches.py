@@ -22,7 +22,7 @@ from aiokafka.record.memory_records import _MemoryRecordsPy
 
 from service.errors import FixConfiguration, Unreadable
 from service.kafka.uncompress import Uncompressed
-from service.lanes.bounds import MESSAGE_BYTES
+from service.lanes.bounds import KEY_BYTES, MESSAGE_BYTES
 
 _MAGIC_BYTE, _ATTRIBUTES_BYTE, _DELTA_BYTE, _HEADER_BYTES = 16, 22, 23, 61
 _MAGIC, _CODEC = 2, 0x07
@@ -33,8 +33,6 @@ UNCOMPRESSED_BYTES = 1024 * 1024
 HANDED_BYTES = 2 * 1024 * 1024
 """Of a partition, at once, with what a message takes besides."""
 BESIDES_BYTES = 100
-KEY_BYTES = 1000
-"""A key that is longer is no key of anything here."""
 
 
 class _LenientBytes(bytearray):

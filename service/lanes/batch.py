@@ -17,7 +17,7 @@ from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Change, Fact, Instant, Record, Step, StepDefinition, Timeline
 from rules.window import recall, shorten
 from service.errors import Unreadable
-from service.lanes.bounds import COURSE_CHARACTERS, RECORD_DECISIONS, RECORD_PLACES, WAITING_PLACES
+from service.lanes.bounds import COURSE_CHARACTERS, KEY_BYTES, RECORD_DECISIONS, RECORD_PLACES, WAITING_PLACES
 from service.lanes.packed import Packed, pack, unpack
 from service.lanes.ports import (
     History,
@@ -40,9 +40,6 @@ from service.lanes.translate import (
     Misrouted,
     Unusable,
 )
-
-KEY_LIMIT = 1000
-"""Bytes of a key that a dead letter of a message that is too long still has."""
 
 Letter = tuple[Received, Unusable]
 """A message for the dead letters."""
@@ -336,7 +333,7 @@ def dead_letter(received: Received, unusable: Unusable, prefix: str) -> Outbound
     """
     place = prefix + received.topic, received.partition, received.offset, received.timestamp
     if received.is_too_long:
-        key = received.key if len(received.key or b"") <= KEY_LIMIT else None
+        key = received.key if len(received.key or b"") <= KEY_BYTES else None
         letter = headers.dead_letter(headers.Origin.of((), *place), unusable.reason, unusable.explanation)
         return Outbound(DEAD_LETTER.name, key, None, letter)
     origin = headers.origin(received.headers) if received.topic == REROUTED.name else None

@@ -8,6 +8,8 @@ MESSAGE_BYTES = 1_000_000
 """Key, value and headers of a message, uncompressed. A longer one is not read: Kafka, as it comes, takes no dead letter
 or rerouted message that is longer.
 """
+KEY_BYTES = 1000
+"""Of a key that the dead letter of a message that is too long still has; none that is longer is of anything here."""
 COURSE_CHARACTERS = 8_000_000
 """Of all versions of a course: they are kept in one document, far below MongoDB's 16 MB."""
 DEFINITION_PLACES = 5000
