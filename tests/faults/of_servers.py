@@ -9,6 +9,7 @@ from pymongo import MongoClient
 from contracts.topics import ATTENDANCE_CHANGED
 from tests.faults.situation import MIB, SESSION_SECONDS, WORKERS, Situation, wait_for
 from tests.stack.mongodb import Member
+from tests.stack.servers import Daemon
 
 AWAY_SECONDS = 30.0
 DOWN_SECONDS = 10.0
@@ -20,17 +21,13 @@ OUT_OF_DISK_SPACE = 14031
 async def kill_leader(s: Situation) -> None:
     """The broker that leads the first partition of attendances."""
     node = s.cluster.leader(s.world.prefix + ATTENDANCE_CHANGED.name)
-    node.daemon.kill()
-    await asyncio.sleep(DOWN_SECONDS)
-    await asyncio.to_thread(node.daemon.start)
+    await _down_for_a_while(node.daemon)
 
 
 async def kill_controller(s: Situation) -> None:
     """The node that leads the metadata."""
     node = s.cluster.controller()
-    node.daemon.kill()
-    await asyncio.sleep(DOWN_SECONDS)
-    await asyncio.to_thread(node.daemon.start)
+    await _down_for_a_while(node.daemon)
 
 
 async def rolling_restart(s: Situation) -> None:
@@ -49,6 +46,13 @@ async def all_brokers_away(s: Situation) -> None:
     await _all_at_once(node.daemon.start for node in s.cluster.nodes)
 
 
+async def _down_for_a_while(daemon: Daemon) -> None:
+    """By kill -9."""
+    daemon.kill()
+    await asyncio.sleep(DOWN_SECONDS)
+    await asyncio.to_thread(daemon.start)
+
+
 async def _all_at_once(acts: Iterable[Callable[[], None]]) -> None:
     await asyncio.gather(*map(asyncio.to_thread, acts))
 
@@ -64,10 +68,7 @@ async def step_down(s: Situation) -> None:
 
 async def kill_primary(s: Situation) -> None:
     """By kill -9; it comes back as a secondary."""
-    primary = s.cluster.primary()
-    primary.daemon.kill()
-    await asyncio.sleep(DOWN_SECONDS)
-    await asyncio.to_thread(primary.daemon.start)
+    await _down_for_a_while(s.cluster.primary().daemon)
     await asyncio.to_thread(s.cluster.primary)
 
 
