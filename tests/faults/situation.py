@@ -66,6 +66,26 @@ class Situation:
         """Values of facts that happened when they were sent."""
         self._wire = wire
         self._fed = 0
+        self._beside: list[asyncio.Task[None]] = []
+
+    def begin(self) -> None:
+        """Let go on beside the fault what goes on all the time."""
+        self._beside = [asyncio.create_task(doing) for doing in self.beside()]
+
+    def look_beside(self) -> None:
+        """Raises what has ended something beside the fault."""
+        for task in self._beside:
+            if task.done():
+                task.result()
+
+    async def end(self) -> None:
+        """Nothing goes on any more."""
+        for task in self._beside:
+            task.cancel()
+        await asyncio.wait(self._beside)
+        for worker in self.workers:
+            worker.process.kill()
+            worker.process.wait()
 
     def beside(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on all the time."""
@@ -219,21 +239,14 @@ async def situation(
     world.settings.update({} if proxies is None else proxies.settings)
     async with Wire(world) as wire:
         made = make(cluster, world, wire, profile, proxies)
-        beside = [asyncio.create_task(doing) for doing in made.beside()]
+        made.begin()
         try:
             made.start(WORKERS)
             await made.ready()
             yield made
-            for task in beside:
-                if task.done():
-                    task.result()
+            made.look_beside()
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.wait(beside)
-            for worker in made.workers:
-                worker.process.kill()
-                worker.process.wait()
+            await made.end()
             _clean(cluster, world)
 
 

@@ -118,6 +118,7 @@ async def _one_fault(s: Steady, case: Case, made: Soak, around_seconds: float, s
     end = time.time()
     await asyncio.sleep(around_seconds)
     async with s.rest():
+        s.look_beside()
         await s.dealt_with()
         settled = time.time()
         await s.ready()

@@ -49,7 +49,6 @@ class Steady(Situation):
         self._episode = 0
         self._pouring = asyncio.Lock()
         """Whoever holds it, nothing is poured meanwhile."""
-        self._beside: list[asyncio.Task[None]] = []
         self._begin_episode()
 
     def beside(self) -> list[Coroutine[Any, Any, None]]:

@@ -47,6 +47,7 @@ share.coordinator.state.topic.min.isr={in_sync}
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.cleaner.enable=false
+log.flush.start.offset.checkpoint.interval.ms=1000
 """
 
 

@@ -21,6 +21,8 @@ NAMES = {topic.short: topic.name for topic in TOPICS}
 SETTLE_SECONDS = 60.0
 UNDER_WAY = 5000
 """So many messages are sent before their acknowledgements are waited for."""
+DELIVERY_SECONDS = 120
+"""Longer than brokers are away: what is given up may or may not be there, and nobody could be held to it."""
 Headers = Sequence[tuple[str, bytes]]
 Item = TypeVar("Item")
 
@@ -75,6 +77,7 @@ class Wire:
             max_request_size=8 * 1024 * 1024,
             linger_ms=5,
             enable_idempotence=True,
+            request_timeout_ms=DELIVERY_SECONDS * 1000,
         )
         await self._producer.start()
         self._admin = AIOKafkaAdminClient(bootstrap_servers=self.world.broker.address)
