@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import get_args
 
 from service.lanes.failpoint import Place
-from tests.faults.situation import SESSION_SECONDS, WORKERS, Situation, restore, snapshot
+from tests.faults.situation import SESSION_SECONDS, WORKERS, Situation, restore, snapshot, wait_for
 from tests.stack.service import Failed
 
 DOWN_SECONDS = 10.0
@@ -66,7 +66,8 @@ async def join_leave_storm(s: Situation) -> None:
         for worker in s.workers[1:]:
             await s.stop(worker, number)
         await asyncio.sleep(2)
-        s.start(WORKERS - 1)
+        for worker in s.start(WORKERS - 1):
+            await wait_for(worker.log.read_text, "a worker that can be asked kindly")
         await asyncio.sleep(5)
 
 

@@ -208,7 +208,7 @@ class Situation:
         return Outcome(published, dead, records, courses)
 
 
-async def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+async def wait_for(condition: Callable[[], object], what: str, seconds: float = 120.0) -> None:
     """Until the condition holds. Raises AssertionError."""
     deadline = time.monotonic() + seconds
     while not condition():

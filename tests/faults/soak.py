@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -83,7 +84,7 @@ async def soak(cluster: Cluster, folder: Path, plan: Plan, say: Say = print) -> 
     except asyncio.CancelledError:
         made.ended = "interrupted"
     except Exception as error:  # noqa: BLE001  # whatever has ended it belongs to the report
-        made.findings.append(f"it ended early: {type(error).__name__}: {error}")
+        made.findings.append(f"it ended early: {type(error).__name__}: {error}, {_where(error)}")
         made.ended = "failed"
     finally:
         for proxy in proxies.all:
@@ -91,6 +92,12 @@ async def soak(cluster: Cluster, folder: Path, plan: Plan, say: Say = print) -> 
     made.seconds = time.time() - made.begun
     made.findings += [found for life in made.lives.values() for found in life.leaks()]
     return made
+
+
+def _where(error: Exception) -> str:
+    """The last places of ours on its way."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/tests/" in frame.filename]
+    return " → ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-4:])
 
 
 async def _go_on(s: Steady, made: Soak, folder: Path, plan: Plan, say: Say) -> None:

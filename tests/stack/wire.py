@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.errors import KafkaError
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from pymongo import MongoClient
 
@@ -235,8 +235,10 @@ class Wire:
             return self._noted(wanted)
         try:
             committed = await self._admin.list_consumer_group_offsets(self.world.name)
-        except GroupCoordinatorNotAvailableError:
-            return False  # before the first group of all: nothing is committed
+        except KafkaError as error:
+            if error.retriable:  # before the first group of all, or while its coordinator is away
+                return False
+            raise
         return all(tp in committed and committed[tp].offset > offset for tp, offset in wanted.items())
 
     def _noted(self, wanted: Mapping[TopicPartition, int]) -> bool:
