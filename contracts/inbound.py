@@ -98,6 +98,8 @@ class SessionDefinition(Message):
     session_id: Id
     scheduled_minutes: ScheduledMinutes
     cancelled: bool = False
+    starts_at: Timestamp | None = None
+    """Told to administrators; decides nothing."""
 
 
 class StepDefinition(Message):
@@ -108,7 +110,7 @@ class StepDefinition(Message):
             "not": _given("scheduled_minutes", "sessions"),
             "anyOf": [
                 {"properties": {"kind": {"const": "event"}}},
-                {"not": {"anyOf": [_given("scheduled_minutes"), _given("sessions")]}},
+                {"not": {"anyOf": [_given("scheduled_minutes"), _given("sessions"), _given("starts_at")]}},
             ],
         }
     )
@@ -120,6 +122,8 @@ class StepDefinition(Message):
     threshold_percent: Threshold = 100
     scheduled_minutes: ScheduledMinutes | None = None
     sessions: Annotated[list[SessionDefinition], Field(min_length=1, max_length=1000)] | None = None
+    starts_at: Timestamp | None = None
+    """Of an event without sessions. Told to administrators; decides nothing."""
 
     @model_validator(mode="after")
     def _schedule(self) -> Self:
@@ -127,6 +131,8 @@ class StepDefinition(Message):
             raise ValueError("scheduled_minutes and sessions exclude each other: give one of them")
         if self.kind != "event" and (self.scheduled_minutes is not None or self.sessions is not None):
             raise ValueError(f"only events have scheduled_minutes or sessions, not the kind {self.kind}")
+        if self.kind != "event" and self.starts_at is not None:
+            raise ValueError(f"only events have starts_at, not the kind {self.kind}")
         _unique("session_id", (session.session_id for session in self.sessions or ()))
         return self
 

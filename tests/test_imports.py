@@ -42,6 +42,7 @@ HOME = {
     "rich": {"commands"},
     "uvloop": {"commands"},
     "openpyxl": {"admin"},
+    "xlrd": {"admin"},
     "prometheus_client": {"metrics", "web"},
     "structlog": {"logs"},
     "pydantic_settings": {"settings"},

@@ -3,11 +3,11 @@
 In come files, ids and settings; out go values that a face renders, and messages that are sent as the LMS would send
 them. Nothing here prints or asks. Read what you are after:
 
-    spreadsheet, delimited, workbook                       tables that people hand in, as they see them
-    attendance_file, words, rows                           what their rows mean, and which of them count
-    uploads, reassignments                                 many learners at once; `impact` tells beforehand
-    courses, rules_diff                                    definitions and tables, tried before they count
-    story, learners                                        why a learner stands as they stand; given out, erased
-    dead_letters, lag, skips                               what went wrong, how far behind, what is given up
-    simulate                                               the rules without any server
+    files/, formats/                              tables that people hand in, as they see them, and exports of programs
+    kinds, columns, directory, reading            what can be uploaded; where it stands; who it is; what a row means
+    noted, connections, schedule, rows            all rows together: which of them count, and as what
+    uploads, reassignments                        many learners at once
+    impact, newcomers, following                  told beforehand, and once it is decided
+    courses, rules_diff, story, learners          definitions and tables tried; why a learner stands so
+    dead_letters, lag, skips, simulate            what went wrong, how far behind, what is given up; without servers
 """

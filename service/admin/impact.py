@@ -30,6 +30,8 @@ EFFECTS = (
     "gets a certificate",
     "loses the certificate",
 )
+Tell = Callable[[Sequence[int], Sequence[str]], None]
+"""Is told of each record which lines are about it, and what becomes of it."""
 Kept = Iterator[tuple[str, int, bytes]]
 """Record's key, line, message; all of a record together."""
 
@@ -43,9 +45,9 @@ class Effects(NamedTuple):
 
 
 class Impact(NamedTuple):
-    """Where the effects on each record are written."""
+    """Where the effects on each record are written; None: nowhere."""
 
-    path: Path
+    path: Path | None
 
 
 class Tally:
@@ -71,6 +73,9 @@ class Tally:
 @contextmanager
 def tallied(impact: Impact, effects: Iterable[str] = EFFECTS, with_lines: bool = False) -> Iterator[Tally]:
     """A tally that is written where the impact says."""
+    if impact.path is None:
+        yield Tally(lambda _: None, effects, with_lines)
+        return
     with impact.path.open("w", encoding="utf-8-sig", newline="") as file:
         yield Tally(csv.writer(file).writerow, effects, with_lines)
 
@@ -97,13 +102,16 @@ def effects_on(before: Record, after: Record) -> list[str]:
     return [effect for effect, holds in zip(EFFECTS, true, strict=True) if holds]
 
 
-async def impact_of(store: MongoStore, topic: Topic, kept: Kept, impact: Impact) -> Effects:
+async def impact_of(
+    store: MongoStore, topic: Topic, kept: Kept, impact: Impact, tell: Tell = lambda *_: None
+) -> Effects:
     """Decide record by record. Memory holds a few hundred records at a time."""
     records = 0
     with tallied(impact, with_lines=True) as tally:
         async for key, lines, effects in _decided(store, topic, kept):
             records += 1
             tally.add(key, effects, lines)
+            tell(lines, effects)
     return Effects(tally.counts, tally.named, records)
 
 

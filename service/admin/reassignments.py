@@ -16,9 +16,13 @@ from contracts.fields import ID_PATTERN, course_key, record_key
 from contracts.outbound import NAMESPACE
 from contracts.topics import REASSIGNED
 from rules.values import Instant
-from service.admin.attendance_file import columns, id_problem, known_headings
+from service.admin.columns import columns
+from service.admin.files.spreadsheet import open_sheet
+from service.admin.files.words import id_problem
+from service.admin.following import told
+from service.admin.formats.catalogue import OWN, chosen
 from service.admin.impact import Effects, Impact, impact_of
-from service.admin.spreadsheet import open_sheet
+from service.admin.kinds import REASSIGNMENTS
 from service.errors import FixConfiguration
 from service.kafka.sender import open_sender
 from service.lanes.ports import Outbound
@@ -41,7 +45,7 @@ class Selection(NamedTuple):
     @property
     def identity(self) -> str:
         """The same for the same command, so that it can go on where it was interrupted."""
-        of_file = None if self.file is None else open_sheet(self.file, known_headings).digest
+        of_file = None if self.file is None else open_sheet(self.file, chosen(OWN)).digest
         said = [self.tenant_id, self.course_id, sorted(self.learners), of_file, self.completed_before]
         return f"reassign-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}"
 
@@ -127,6 +131,11 @@ class Reassignment:
         await self._store.uploads.forget(self._plan.identity)
         return sent
 
+    async def follow(self, settings: Settings, progress: Progress) -> tuple[Effects, int]:
+        """Wait until the workers have decided them: what became of each record, and how many were refused."""
+        sent = ((number, key, json.loads(value)["message_id"]) for key, number, value in self._plan.messages())
+        return await told(settings, self._store, REASSIGNED, sent, progress)
+
 
 @asynccontextmanager
 async def prepared(
@@ -158,14 +167,14 @@ async def _learners(store: MongoStore, selection: Selection) -> AsyncIterator[st
 
 def _learners_of(selection: Selection, file: Path) -> Iterator[str]:
     """Those of a file. Raises FixConfiguration where it contradicts the command, or an id is not certain."""
-    sheet = open_sheet(file, known_headings)
+    sheet = open_sheet(file, chosen(OWN))
     of_command = {"tenant_id": selection.tenant_id, "course_id": selection.course_id}
-    by_field = columns(sheet, ["learner_id"]).by_field
+    by_field = columns(sheet, REASSIGNMENTS).by_field
     for row in sheet.rows():
         where = f"{file}: line {row.line}"
         if row.hidden:
             raise FixConfiguration(f"{where}: the row is hidden in the sheet; show all rows, or take it out")
-        cells = {field: row.cells[number] for field, number in by_field.items() if number < len(row.cells)}
+        cells = {str(field): row.cells[number] for field, number in by_field.items() if number < len(row.cells)}
         for field, wanted in of_command.items():
             if cells.get(field, wanted) not in ("", wanted):
                 option = f"--{field.removesuffix('_id')} {wanted}"

@@ -1,17 +1,17 @@
 """The rows of a file, judged: what is accepted, and why the others are not."""
 
-import hashlib
-import sqlite3
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from rules.values import CourseDefinition, Fact, Record
-from service.admin.attendance_file import Invalid, Said
-from service.admin.spreadsheet import Row
+from contracts.fields import format_timestamp
+from rules.values import CourseDefinition, Fact, Instant, Record
+from service.admin.connections import Connection, Outside, attended_minutes
+from service.admin.files.cells import Row
+from service.admin.noted import Noted
+from service.admin.reading import Invalid, Said
+from service.admin.schedule import Course
 from service.lanes.ports import History, StoredRecord
-from service.lanes.translate import HeardFact, course_timeline
+from service.lanes.translate import HeardFact
 from service.mongo.store import MongoStore
 
 Verdict = Literal[
@@ -19,18 +19,24 @@ Verdict = Literal[
     "sent before",
     "overtaken",
     "repeated",
+    "merged",
     "ambiguous",
     "empty",
+    "left out",
     "hidden",
     "invalid",
+    "unknown learner",
     "unknown course",
     "unknown event",
+    "unknown step",
 ]
 LINES_NAMED = 5
+WARNING = "counts in attempt"
+"""So begins what is said of a row that is about an earlier one."""
 
 
 class Judged(NamedTuple):
-    """A row with its verdict, and why it is not accepted."""
+    """A row with its verdict, and why it is not accepted, or how it came about."""
 
     row: Row
     verdict: Verdict
@@ -38,89 +44,79 @@ class Judged(NamedTuple):
     said: Said | None
 
 
-class Seen:
-    """What all rows of a file say: on disk, so that the size of the file does not matter. Made by `seen`."""
-
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-        database.execute("create table targets (target text, line int, says blob, primary key (target, line))")
-        database.execute("create table facts (key text, line int, value blob, primary key (key, line)) without rowid")
-
-    def note(self, row: Row, said: Said) -> None:
-        """Every row, before the first is judged.
-
-        Rows that say when it was say the same if their values are; others only if all their cells are.
-        """
-        says = repr(said.heard.fact.value) if said.is_dated else "\0".join(row.cells)
-        digest = hashlib.sha256(says.encode()).digest()
-        self._database.execute("insert into targets values (?, ?, ?)", (said.target, row.line, digest))
-
-    def others(self, row: Row, said: Said) -> tuple[list[int], bool]:
-        """The first lines with the same target, and whether all of them say the same."""
-        asked = "select line, says from targets where target = ? order by line"
-        found = self._database.execute(asked, (said.target,)).fetchall()
-        return [line for line, _ in found if line != row.line], len({says for _, says in found}) == 1
-
-    def keep(self, key: str, line: int, value: bytes) -> None:
-        """For the impact."""
-        self._database.execute("insert into facts values (?, ?, ?)", (key, line, value))
-
-    def by_record(self) -> Iterator[tuple[str, int, bytes]]:
-        """All that was kept, record by record."""
-        return iter(self._database.execute("select key, line, value from facts order by key, line"))
-
-
-@contextmanager
-def seen() -> Iterator[Seen]:
-    """For one file."""
-    with tempfile.NamedTemporaryFile(prefix="ratchet-") as file:
-        database = sqlite3.connect(file.name)
-        database.execute("pragma synchronous = off")
-        try:
-            yield Seen(database)
-        finally:
-            database.close()
-
-
 async def judge(
-    store: MongoStore, rows: Sequence[tuple[Row, Said | Invalid]], noted: Seen, sent_before: bool
+    store: MongoStore, rows: Sequence[tuple[Row, Said | Invalid]], noted: Noted, sent_before: bool
 ) -> list[Judged]:
     """`sent_before`: some of them may have been sent by an earlier run of the same upload."""
     keys = {said.heard.course_key for _, said in rows if isinstance(said, Said)}
-    courses = {key: course_timeline(course)[-1] for key, course in (await store.courses.load_all(keys)).items()}
+    courses = {key: Course.of(course) for key, course in (await store.courses.load_all(keys)).items()}
     judged = [_verdict(row, said, courses, noted) for row, said in rows]
-    return await _known(store, judged) if sent_before else judged
+    judged = await _known(store, judged) if sent_before else judged
+    return await _warned(store, judged, courses)
 
 
-def _verdict(row: Row, said: Said | Invalid, courses: Mapping[str, CourseDefinition], noted: Seen) -> Judged:
+def _verdict(row: Row, said: Said | Invalid, courses: Mapping[str, Course], noted: Noted) -> Judged:
     if row.hidden:
         return Judged(row, "hidden", "the row is hidden in the sheet; show all rows, or take it out", None)
     if isinstance(said, Invalid):
         return Judged(row, said.verdict, said.why, None)
-    lines, same = noted.others(row, said)
-    if lines and not same:
+    lines, same, connections = noted.others(row.line, said)
+    if connections:
+        if connections[0].line != row.line:
+            return Judged(row, "merged", f"counts together with line {connections[0].line}", None)
+    elif lines and not same:
         named = ", ".join(map(str, lines[:LINES_NAMED])) + (" …" if len(lines) > LINES_NAMED else "")
         also = "line" if len(lines) == 1 else "lines"
-        why = f"{also} {named}: another row about the same learner and event; add them up, or keep one"
+        why = f"{also} {named}: another row about the same learner and {_about(said)}; add them up, or keep one"
         return Judged(row, "ambiguous", why, None)
-    if lines and lines[0] < row.line:
+    elif lines and lines[0] < row.line:
         return Judged(row, "repeated", f"says the same as line {lines[0]}", None)
     course = courses.get(said.heard.course_key)
     if course is None:
         return Judged(row, "unknown course", f"course {said.heard.course_key} has no definition", None)
-    problem = _event_problem(said.heard, course)
+    problem = _step_problem(said.heard, course.definition)
     if problem is not None:
-        return Judged(row, "unknown event", problem, None)
-    return Judged(row, "accepted", "", said)
+        return Judged(row, "unknown event" if _about(said) == "event" else "unknown step", problem, None)
+    return _merged(row, said, connections, course) if connections else Judged(row, "accepted", "", said)
 
 
-def _event_problem(heard: HeardFact, course: CourseDefinition) -> str | None:
+def _about(said: Said) -> str:
+    return {"attendance": "event", "progress": "step"}.get(said.heard.fact.kind, "course")
+
+
+def _merged(row: Row, said: Said, connections: Sequence[Connection], course: Course) -> Judged:
+    """The first of a person's connections stands for all."""
+    step_id, session_id = said.heard.fact.step_id or "", said.heard.fact.session_id
+    window = course.window(step_id, session_id)
+    is_placed = all(one.is_placed for one in connections if one.joined_seconds is not None)
+    try:
+        most = course.scheduled_minutes(step_id, session_id)
+        minutes = attended_minutes(connections, window if is_placed else None, most)
+    except Outside:
+        why = f"its times are outside the {'event' if session_id is None else 'session'}, which starts at "
+        return Judged(row, "invalid", f"{why}{course.starts_at(step_id, session_id)}; see --timezone", None)
+    count = len(connections)
+    how = f"{minutes} minutes from {count} {'connection' if count == 1 else 'connections'}"
+    unclipped = window is not None and not is_placed
+    return Judged(
+        row,
+        "accepted",
+        f"{how}{'; --timezone would cut them to the session' if unclipped else ''}",
+        said.with_minutes(minutes),
+    )
+
+
+def _step_problem(heard: HeardFact, course: CourseDefinition) -> str | None:
     fact = heard.fact
-    step = course.steps.get(fact.step_id or "")
+    if fact.step_id is None:
+        return None
+    step = course.steps.get(fact.step_id)
+    wanted = "event" if fact.kind == "attendance" else "step"
     if step is None:
-        return f"event {fact.step_id} is not in course {heard.course_key}"
-    if step.kind != "event":
-        return f"step {fact.step_id} of course {heard.course_key} is no event but {step.kind}"
+        return f"{wanted} {fact.step_id} is not in course {heard.course_key}"
+    if (step.kind == "event") != (wanted == "event"):
+        other = f"no event but {step.kind}" if wanted == "event" else "an event"
+        return f"step {fact.step_id} of course {heard.course_key} is {other}"
     if fact.session_id is not None and fact.session_id not in {*step.sessions, *step.cancelled}:
         return f"session {fact.session_id} is not in event {fact.step_id} of course {heard.course_key}"
     return None
@@ -129,33 +125,71 @@ def _event_problem(heard: HeardFact, course: CourseDefinition) -> str | None:
 async def _known(store: MongoStore, judged: Sequence[Judged]) -> list[Judged]:
     """Those whose messages their records know already, told apart from the others."""
     facts = {one.said.heard.fact.message_id: one.said.heard for one in judged if one.said is not None}
-    records = await store.records.load({heard.key for heard in facts.values()})
-    asked: dict[str, list[str]] = {}
-    for message_id, heard in facts.items():
-        if heard.key in records and records[heard.key].record.checkpoint is not None:
-            asked.setdefault(heard.key, []).append(message_id)
-    moved = await store.records.history(asked)
+    known = await known_facts(store, facts)
     told = []
     for one in judged:
-        if one.said is None or not _knows(records, moved, one.said.heard):
+        message_id = "" if one.said is None else one.said.heard.fact.message_id
+        if one.said is None or message_id not in known:
             told.append(one)
-        elif _stands(records[one.said.heard.key].record, one.said.heard.fact):
+        elif _stands(known[message_id].record, one.said.heard.fact):
             told.append(Judged(one.row, "sent before", "counts already, and changes nothing", None))
         else:
             told.append(Judged(one.row, "overtaken", "was sent before; a later value counts now", None))
     return told
 
 
-def _knows(records: Mapping[str, StoredRecord], moved: Mapping[str, History], heard: HeardFact) -> bool:
-    message_id = heard.fact.message_id
-    if heard.key in records and message_id in records[heard.key].record.facts:
-        return True
-    return heard.key in moved and message_id in moved[heard.key].past
+async def _warned(store: MongoStore, judged: Sequence[Judged], courses: Mapping[str, Course]) -> list[Judged]:
+    """Rows about an event that was over before the attempt began in which they would count say so."""
+    starts = {one.row.line: start for one in judged if (start := _start(one, courses)) is not None}
+    if not starts:
+        return list(judged)
+    keys = {one.said.heard.key for one in judged if one.said is not None and one.row.line in starts}
+    records = await store.records.load(keys)
+    return [_with_warning(one, starts.get(one.row.line), records) for one in judged]
+
+
+def _start(one: Judged, courses: Mapping[str, Course]) -> Instant | None:
+    if one.said is None:
+        return None
+    fact = one.said.heard.fact
+    return courses[one.said.heard.course_key].start(fact.step_id or "", fact.session_id)
+
+
+def _with_warning(one: Judged, start: Instant | None, records: Mapping[str, StoredRecord]) -> Judged:
+    if one.said is None or start is None or one.said.heard.key not in records:
+        return one
+    record = records[one.said.heard.key].record
+    if record.reassigned is None or not start < record.reassigned[0] <= one.said.heard.fact.changed_at:
+        return one
+    began = format_timestamp(record.reassigned[0])
+    says = f"{WARNING} {record.attempt}, which began at {began}, after the event took place; see --changed-at"
+    return one._replace(why="; ".join(filter(None, (one.why, says))))
+
+
+async def known_facts(store: MongoStore, facts: Mapping[str, HeardFact]) -> dict[str, StoredRecord]:
+    """Of the facts that their records know already, by message id, the record."""
+    records = await store.records.load({heard.key for heard in facts.values()})
+    asked: dict[str, list[str]] = {}
+    for message_id, heard in facts.items():
+        if heard.key in records and records[heard.key].record.checkpoint is not None:
+            asked.setdefault(heard.key, []).append(message_id)
+    moved = await store.records.history(asked)
+    return {
+        message_id: records[heard.key]
+        for message_id, heard in facts.items()
+        if heard.key in records and _knows(records[heard.key], moved, message_id)
+    }
+
+
+def _knows(stored: StoredRecord, moved: Mapping[str, History], message_id: str) -> bool:
+    return message_id in stored.record.facts or (stored.key in moved and message_id in moved[stored.key].past)
 
 
 def _stands(record: Record, fact: Fact) -> bool:
     """Whether what the fact says is still what is known of its step."""
-    step = record.standing.steps.get(fact.step_id or "")
+    if fact.step_id is None:
+        return record.standing.course.completed_via is not None
+    step = record.standing.steps.get(fact.step_id)
     if step is None:
         return False
     return (step.base if fact.session_id is None else step.sessions.get(fact.session_id)) == fact.value

@@ -4,7 +4,8 @@ import asyncio
 import time
 
 from service.errors import FixConfiguration, Unreadable
-from service.kafka.unreadable import committed_offset, find_unreadable
+from service.kafka.committed import committed_offset
+from service.kafka.unreadable import find_unreadable
 from service.lanes.ports import Skip
 from service.mongo.store import MongoStore
 from service.settings import Settings

@@ -1,57 +1,91 @@
-"""Mass upload of attendance: every row gets a verdict; what is accepted is sent, or its impact is told beforehand."""
+"""Mass upload: every row gets a verdict; what is accepted is sent, or its impact is told beforehand."""
 
-import csv
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from datetime import tzinfo
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from contracts.topics import ATTENDANCE_CHANGED
-from service.admin.attendance_file import VALUES, Columns, Invalid, Said, columns, known_headings, understand
+from service.admin.columns import columns
+from service.admin.directory import Directory
+from service.admin.files.cells import Row
+from service.admin.files.moments import order_of
+from service.admin.files.results import write_results
+from service.admin.files.spreadsheet import Sheet, open_sheet
+from service.admin.following import Became, told
+from service.admin.formats.catalogue import FieldName, Format, shipped
 from service.admin.impact import Effects, Impact, impact_of
-from service.admin.rows import Judged, Seen, judge, seen
-from service.admin.spreadsheet import Row, Sheet, open_sheet
+from service.admin.kinds import Kind
+from service.admin.newcomers import Newcomers, newcomers
+from service.admin.noted import Noted, noting
+from service.admin.reading import Invalid, Reading, Said, understand
+from service.admin.rows import WARNING, Judged, judge
+from service.errors import FixConfiguration
 from service.kafka.sender import open_sender
 from service.lanes.ports import Outbound
 from service.mongo.store import MongoStore
 from service.settings import Settings
 
 BATCH = 1000
-ABOUT = ("tenant_id", "learner_id", "course_id", "event_id", "session_id")
-CELL_WRITTEN = 128
-"""Characters: no id is longer."""
+ADDED = ("Verdict", "Reason", "Effect")
+"""Headings of the columns that a result has besides those of the file."""
+NOTHING = "nothing changes"
 Progress = Callable[[int], None]
 """Is told how many rows are through."""
 
 
-class AttendanceFile(NamedTuple):
-    """A file that can be uploaded, for the first time or `again`.
+class Asked(NamedTuple):
+    """How a file is to be read, as far as somebody says so.
 
-    `upload_id` follows from its content, the tenant given beside it, and how often it was uploaded anew.
+    `given`: by field, what holds for every row; `chosen`: by field, the heading that it stands under; `zone`: of times
+    that do not say one; `changed_at`: of rows that do not say when, RFC 3339.
     """
 
+    formats: Sequence[Format] = ()
+    sheet_name: str | None = None
+    given: Mapping[str, str] = {}
+    chosen: Mapping[FieldName, str] = {}
+    zone: tzinfo | None = None
+    changed_at: str | None = None
+    directory: Directory | None = None
+
+
+class Upload(NamedTuple):
+    """A file that can be uploaded, for the first time or `again`."""
+
     sheet: Sheet
-    columns: Columns
-    tenant: str | None
+    how: Reading
+    asked: Asked
     again: int = 0
 
     @property
     def upload_id(self) -> str:
-        tenant = "" if self.tenant is None else f"-{self.tenant}"
-        return f"{self.sheet.digest[:32]}{f'-{self.again}' if self.again else ''}{tenant}"[:128]
+        """Follows from the content, all that is said of how to read it, and how often it was uploaded anew."""
+        given = dict(self.asked.given)
+        tenant = given.pop("tenant_id", "")
+        asked = self.asked
+        said = [self.sheet.digest, self.how.kind.topic.name, self.sheet.table.name, self.sheet.format.name]
+        beside = [given, dict(asked.chosen), str(asked.zone), asked.changed_at, asked.directory is not None]
+        digest = hashlib.sha256(json.dumps([said, beside], sort_keys=True).encode()).hexdigest()[:32]
+        return f"{digest}{f'-{self.again}' if self.again else ''}{f'-{tenant}' if tenant else ''}"[:128]
 
     @property
-    def notes(self) -> Sequence[str]:
-        """What of the file is not read, or how it was read where that is not certain."""
-        unread = ", ".join(repr(heading) for heading in self.columns.unread)
-        return [*self.sheet.notes, *([f"columns: {unread}"] if unread else [])]
+    def unread(self) -> Sequence[str]:
+        """What of the file is not read."""
+        headings = ", ".join(repr(heading) for heading in self.how.columns.unread)
+        return [*self.sheet.unread, *([f"columns: {headings}"] if headings else [])]
 
     @property
     def row_count(self) -> int:
         """Without the headings."""
         return self.sheet.row_count
+
+    def at(self, started_at: str) -> Reading:
+        """How its rows are read when it was first uploaded at this time."""
+        return self.how._replace(changed_at=self.asked.changed_at or started_at, upload_id=self.upload_id)
 
 
 class Report(NamedTuple):
@@ -59,18 +93,42 @@ class Report(NamedTuple):
 
     verdicts: Mapping[str, int]
     sent: int
-    effects: Effects | None
+    effects: Effects
     before: str | None
+    newcomers: Newcomers | None = None
+    """Of a dry run."""
+    refused: int | None = None
+    """How many are dead letters, once all are decided: then the effects are what became of the rows.
+
+    None: nobody waited, and the effects are what is expected.
+    """
+    warnings: int = 0
+    """How many rows are accepted with a warning."""
 
 
-def open_file(path: Path, tenant: str | None, sheet_name: str | None = None) -> AttendanceFile:
+def open_file(path: Path, kind: Kind, asked: Asked) -> Upload:
     """Read it once. Raises FixConfiguration for what is wrong with the file or its headings."""
-    sheet = open_sheet(path, known_headings, sheet_name)
-    needed = ["learner_id", "course_id", "event_id", *(["tenant_id"] if tenant is None else [])]
-    return AttendanceFile(sheet, columns(sheet, needed, VALUES), tenant)
+    sheet = open_sheet(path, asked.formats or shipped(), asked.sheet_name)
+    found = columns(sheet, kind, asked.given, asked.chosen, asked.directory is not None)
+    how = Reading(kind, sheet.format, found, asked.given, "", "", None, asked.zone, asked.directory)
+    return Upload(sheet, how._replace(day_first=_day_first(sheet, how)), asked)
 
 
-async def newest(store: MongoStore, file: AttendanceFile, *, again: bool) -> AttendanceFile:
+def _day_first(sheet: Sheet, how: Reading) -> bool | None:
+    """What the file's dates say together."""
+    numbers = [
+        how.columns.by_field[field] for field in ("joined_at", "left_at", "changed_at") if field in how.columns.by_field
+    ]
+    if not numbers:
+        return None
+    try:
+        order = order_of(row.cells[number] for row in sheet.rows() for number in numbers if number < len(row.cells))
+    except ValueError as error:
+        raise FixConfiguration(f"{sheet.path}: {error}") from None
+    return None if order is None else order == "day"
+
+
+async def newest(store: MongoStore, file: Upload, *, again: bool) -> Upload:
     """The file as it was uploaded last; with `again`, as something new, unless that was interrupted."""
     known = None
     while (found := await store.uploads.find(file.upload_id)) is not None:
@@ -80,93 +138,107 @@ async def newest(store: MongoStore, file: AttendanceFile, *, again: bool) -> Att
 
 
 async def upload(
-    settings: Settings, store: MongoStore, file: AttendanceFile, results: Path, now: str, progress: Progress
+    settings: Settings, store: MongoStore, file: Upload, now: str, progress: Progress, *, wait: Progress | None = None
 ) -> Report:
-    """Send what is accepted, and write each row's verdict to `results`.
+    """Send what is accepted, and write each row's verdict into the result.
 
     What an interrupted upload has sent is not sent again. What is sent twice counts once, because a row has the same
-    message id each time.
+    message id each time. `wait`: stay until the workers have decided it, and tell what became of each row.
     """
     before = await store.uploads.find(file.upload_id)
     begun = await store.uploads.begin(file.upload_id, now)
-    verdicts: Counter[str] = Counter()
-    sent = 0
-    async with open_sender(settings) as sender:
-        with _noted(file, begun.started_at) as noted, _results(results, file.columns) as write:
-            for batch in _batches(file.sheet.rows()):
-                said = _understood(file, batch, begun.started_at)
-                judged = await judge(store, said, noted, before is not None)
-                verdicts.update(one.verdict for one in judged)
-                going = [one.said for one in judged if one.said is not None and one.row.line > begun.through]
-                await sender.send([_outbound(said) for said in going])
-                sent += len(going)
-                write(judged)
-                await store.uploads.note(file.upload_id, batch[-1].line)
-                progress(len(batch))
+    with noting() as noted:
+        verdicts, warnings = await _judged(store, file, noted, begun.started_at, before is not None, progress)
+        effects = await _expected(store, file, noted, None)
+        write_results(file.sheet, ADDED, _results(noted))
+        sent, refused = await _send(settings, store, file, noted, begun.through), None
+        if wait is not None:
+            effects, refused = await _decided(settings, store, file, noted, wait)
+            write_results(file.sheet, ADDED, _results(noted))
     await store.uploads.end(file.upload_id)
-    return Report(verdicts, sent, None, None if before is None else before.started_at)
+    known = None if before is None else before.started_at
+    return Report(verdicts, sent, effects, known, refused=refused, warnings=warnings)
 
 
-async def preview(
-    store: MongoStore, file: AttendanceFile, results: Path, impacts: Path, now: str, progress: Progress
-) -> Report:
+async def preview(store: MongoStore, file: Upload, impacts: Path, now: str, progress: Progress) -> Report:
     """Decide what is accepted by the real rules on the records as they stand. Nothing is sent or stored."""
     before = await store.uploads.find(file.upload_id)
     started_at = now if before is None else before.started_at
+    with noting() as noted:
+        verdicts, warnings = await _judged(store, file, noted, started_at, before is not None, progress)
+        effects = await _expected(store, file, noted, impacts)
+        write_results(file.sheet, ADDED, _results(noted))
+        there = await newcomers(store, (key for key, _, _ in noted.by_record()))
+    return Report(verdicts, 0, effects, None if before is None else before.started_at, there, warnings=warnings)
+
+
+async def _judged(
+    store: MongoStore, file: Upload, noted: Noted, started_at: str, sent_before: bool, progress: Progress
+) -> tuple[Mapping[str, int], int]:
+    """Note what all rows say, then judge them. How many got which verdict, and how many a warning."""
+    how = file.at(started_at)
+    for batch in _batches(file.sheet.rows()):
+        for row, said in _understood(how, batch):
+            if isinstance(said, Said) and not row.hidden:
+                noted.note(row, said)
     verdicts: Counter[str] = Counter()
-    with _noted(file, started_at) as noted, _results(results, file.columns) as write:
-        for batch in _batches(file.sheet.rows()):
-            judged = await judge(store, _understood(file, batch, started_at), noted, before is not None)
-            verdicts.update(one.verdict for one in judged)
-            for one in judged:
-                if one.said is not None:
-                    noted.keep(one.said.heard.key, one.row.line, one.said.value)
-            write(judged)
-            progress(len(batch))
-        effects = await impact_of(store, ATTENDANCE_CHANGED, noted.by_record(), Impact(impacts))
-    return Report(verdicts, 0, effects, None if before is None else before.started_at)
+    warnings = 0
+    for batch in _batches(file.sheet.rows()):
+        judged = await judge(store, _understood(how, batch), noted, sent_before)
+        verdicts.update(one.verdict for one in judged)
+        warnings += sum(WARNING in one.why for one in judged)
+        _keep(noted, judged)
+        progress(len(batch))
+    return verdicts, warnings
 
 
-@contextmanager
-def _noted(file: AttendanceFile, now: str) -> Iterator[Seen]:
-    """What all rows say, before the first is judged."""
-    with seen() as noted:
-        for batch in _batches(file.sheet.rows()):
-            for row, said in _understood(file, batch, now):
-                if isinstance(said, Said) and not row.hidden:
-                    noted.note(row, said)
-        yield noted
+def _understood(how: Reading, rows: Iterable[Row]) -> list[tuple[Row, Said | Invalid]]:
+    return [(row, understand(row, how)) for row in rows]
 
 
-def _understood(file: AttendanceFile, rows: Iterable[Row], now: str) -> list[tuple[Row, Said | Invalid]]:
-    return [(row, understand(row, file.columns, file.tenant, file.upload_id, now)) for row in rows]
+def _keep(noted: Noted, judged: Iterable[Judged]) -> None:
+    for one in judged:
+        noted.result(one.row.line, one.verdict, one.why)
+        if one.said is not None:
+            noted.keep(one.row.line, one.said)
 
 
-def _outbound(said: Said) -> Outbound:
-    return Outbound(ATTENDANCE_CHANGED.name, said.heard.key.encode(), said.value, ())
+async def _expected(store: MongoStore, file: Upload, noted: Noted, impacts: Path | None) -> Effects:
+    """By the real rules, on the records as they stand."""
+
+    def tell(lines: Sequence[int], effects: Sequence[str]) -> None:
+        noted.effect(lines, "; ".join(effects) or NOTHING)
+
+    return await impact_of(store, file.how.kind.topic, noted.by_record(), Impact(impacts), tell)
+
+
+async def _send(settings: Settings, store: MongoStore, file: Upload, noted: Noted, through: int) -> int:
+    """How many are sent."""
+    topic, sent = file.how.kind.topic, 0
+    async with open_sender(settings) as sender:
+        while batch := noted.to_send(through, BATCH):
+            await sender.send([Outbound(topic.name, key.encode(), value, ()) for _, key, value in batch])
+            through = batch[-1][0]
+            sent += len(batch)
+            await store.uploads.note(file.upload_id, through)
+    return sent
+
+
+async def _decided(
+    settings: Settings, store: MongoStore, file: Upload, noted: Noted, progress: Progress
+) -> tuple[Effects, int]:
+    """What became of each row that is sent, and how many were refused."""
+
+    def tell(became: Became) -> None:
+        noted.effect([became.line], "; ".join(became.effects) or NOTHING)
+
+    return await told(settings, store, file.how.kind.topic, noted.sent(), progress, tell)
+
+
+def _results(noted: Noted) -> Iterator[tuple[int, Sequence[str]]]:
+    return ((line, told) for line, *told in noted.results())
 
 
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
     while batch := list(islice(rows, BATCH)):
         yield batch
-
-
-@contextmanager
-def _results(path: Path, columns: Columns) -> Iterator[Callable[[Iterable[Judged]], None]]:
-    """One line per row: its number, its verdict, why, and whom and what it is about, as far as the file says."""
-    about = [columns.by_field.get(field) for field in ABOUT]
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["line", "verdict", "why", "tenant", "learner", "course", "event", "session"])
-
-        def write(judged: Iterable[Judged]) -> None:
-            for one in judged:
-                writer.writerow([one.row.line, one.verdict, one.why, *(_cell(one.row, number) for number in about)])
-
-        yield write
-
-
-def _cell(row: Row, number: int | None) -> str:
-    """Never anything that a spreadsheet program would take for a formula."""
-    cell = row.cells[number][:CELL_WRITTEN] if number is not None and number < len(row.cells) else ""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

@@ -16,7 +16,7 @@ from service.errors import FixConfiguration, RestartProcess, WaitAndRetry
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, ProgressColumn
+    from rich.progress import Progress, ProgressColumn, TaskID
     from rich.table import Table
 
     from service.settings import Settings
@@ -97,6 +97,13 @@ def console() -> "Console":
     return Console() if sys.stdout is not None and sys.stdout.isatty() else Console(width=160)
 
 
+def dead_letters(count: int) -> str:
+    """What is said of messages that were refused; nothing where none was."""
+    if not count:
+        return ""
+    return f", {count:,} {'is a dead letter' if count == 1 else 'are dead letters'} (ratchet dead-letters list)"
+
+
 def table(*headings: str, **options: Any) -> "Table":
     """An empty table."""
     from rich.table import Table
@@ -109,6 +116,21 @@ def progress_bar() -> "Progress":
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     return _progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def watched(bar: "Progress", what: str) -> "Callable[[int], None]":
+    """Shows how many are left, once it is told for the first time."""
+    tasks: list[TaskID] = []
+    most = 0
+
+    def tell(left: int) -> None:
+        nonlocal most
+        most = max(most, left)
+        if not tasks:
+            tasks.append(bar.add_task(f"{what} decided", total=most))
+        bar.update(tasks[0], total=most, completed=most - left)
+
+    return tell
 
 
 def progress_count(what: str) -> "Progress":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.common import JsonOption, console, now, progress_bar, run
+from service.commands.common import NO, JsonOption, console, dead_letters, now, progress_bar, run, watched
 from service.commands.upload import effects_table
 from service.errors import FixConfiguration
 
@@ -37,6 +37,9 @@ def reassign(
         bool, typer.Option("--allow-unknown", help="Also learners who have no record in the course.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until all is decided, and tell what became of it.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Have learners do a course again: a new attempt starts, and completion and certificate are removed.
@@ -46,7 +49,7 @@ def reassign(
     """
     impacts = Path(f"{course}.reassign.csv")
 
-    async def work(settings: "Settings") -> "tuple[Effects, int]":
+    async def work(settings: "Settings") -> "tuple[Effects, int, int | None]":
         from service.admin.reassignments import prepared
         from service.mongo.store import open_store
 
@@ -60,27 +63,40 @@ def reassign(
                 _refuse_unknown(await reassignment.unknown(), tenant, course)
             effects = await reassignment.look(impacts)
             if dry_run:
-                return effects, 0
+                return effects, 0, None
             _confirm(effects, most, yes)
-            return effects, await _send(settings, reassignment)
+            return await _send(settings, reassignment, effects, wait)
 
-    effects, sent = run(work, stopped="stopped; the same command goes on where it stopped", writes=impacts)
+    effects, sent, refused = run(work, stopped="stopped; the same command goes on where it stopped", writes=impacts)
     if as_json:
-        typer.echo(json.dumps({"records": effects.records, "effects": effects.counts, "sent": sent}))
-        return
-    console().print(effects_table(effects))
-    told = (
-        "Nothing was sent."
-        if dry_run
-        else f"{sent:,} {'reassignment was' if sent == 1 else 'reassignments were'} sent."
-    )
-    typer.echo(f"{told} What becomes of each record: {impacts}")
+        told = {"records": effects.records, "effects": effects.counts, "sent": sent, "refused": refused}
+        typer.echo(json.dumps(told))
+    else:
+        console().print(effects_table(effects))
+        done = "Nothing was sent." if dry_run else _sent(sent, refused)
+        typer.echo(f"{done} What becomes of each record: {impacts}")
+    if refused:
+        raise typer.Exit(NO)
 
 
-async def _send(settings: "Settings", reassignment: "Reassignment") -> int:
+def _sent(sent: int, refused: int | None) -> str:
+    said = f"{sent:,} {'reassignment was' if sent == 1 else 'reassignments were'} sent"
+    if refused is None:
+        return f"{said}."
+    return f"{said}, and all are decided{dead_letters(refused)}."
+
+
+async def _send(
+    settings: "Settings", reassignment: "Reassignment", expected: "Effects", wait: bool
+) -> "tuple[Effects, int, int | None]":
+    """The effects, expected or told; how many were sent; how many refused, where that is known."""
     with progress_bar() as bar:
         task = bar.add_task("learners", total=len(reassignment))
-        return await reassignment.send(settings, lambda count: bar.advance(task, count))
+        sent = await reassignment.send(settings, lambda count: bar.advance(task, count))
+        if not wait:
+            return expected, sent, None
+        effects, refused = await reassignment.follow(settings, watched(bar, "messages"))
+        return effects, sent, refused
 
 
 def _refuse_unknown(keys: list[str], tenant: str, course: str) -> None:

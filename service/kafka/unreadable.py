@@ -37,11 +37,3 @@ async def find_unreadable(settings: Settings, topic: str, partition: int) -> Unr
             if await consumer.position(place) == position:
                 raise WaitAndRetry(f"Kafka gave nothing of {topic} partition {partition} from offset {position} on")
     return None
-
-
-async def committed_offset(settings: Settings, topic: str, partition: int) -> int:
-    """Up to where the group has dealt with a partition."""
-    consumer, place = make_reader(settings, settings.group), TopicPartition(topic, partition)
-    async with started(settings, consumer):
-        consumer.assign([place])
-        return await consumer.committed(place) or 0

@@ -1,5 +1,8 @@
 """All that is kept about one learner: which records, and how it is erased."""
 
+from collections.abc import Iterable
+
+from contracts.fields import split_key
 from service.mongo.driver import Database, mongo_answers, within
 from service.mongo.tombstones import Tombstones
 
@@ -17,6 +20,14 @@ class Learners:
         async with mongo_answers():
             found = await self._records.find(within(f"{tenant_id}/{learner_id}/"), {"_id": 1}).sort("_id").to_list(None)
         return [document["_id"] for document in found]
+
+    async def known(self, learners: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of these tenants' learners who have a record."""
+        queries = [within(f"{tenant_id}/{learner_id}/") for tenant_id, learner_id in learners]
+        async with mongo_answers():
+            found = await self._records.find({"$or": queries}, {"_id": 1}).to_list(None) if queries else []
+        keys = (split_key(document["_id"]) for document in found)
+        return {(tenant_id, learner_id) for tenant_id, learner_id, _ in keys}
 
     async def erase(self, tenant_id: str, learner_id: str) -> int:
         """Delete all that is kept about a learner, for good (tombstones). Gives how many records there were."""

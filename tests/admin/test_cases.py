@@ -14,19 +14,17 @@ from tests.stack.wire import Wire
 FILES = Path(__file__).parent / "files"
 CASES = sorted(path.name.removesuffix(".right.json") for path in FILES.glob("F*.right.json"))
 REFUSED = {
-    "F01-zoom-participants-raw.csv": "line 1: the heading Learner, Course, Event, 'Attended minutes' or",
-    "F07-zoom-webinar-raw.csv": "line 6: the heading Learner, Course, Event is missing; there are: 'Attended'",
-    "F08-teams-raw-en.csv": "the heading Learner, Course, Event",
+    "F01-zoom-participants-raw.csv": "line 4: the heading Course, Event is missing; there are: 'Name (Original Name)'",
+    "F07-zoom-webinar-raw.csv": "line 9: the heading Course, Event is missing; there are: 'Attended'",
+    "F08-teams-raw-en.csv": "line 10: the heading Course, Event is missing",
     "F18-schoox-raw.xlsx": "the heading Course, Event is missing",
     "F26-xlsx-two-sheets.xlsx": "several sheets have these headings: March, April; say with --sheet which to read",
-    "F33-old-excel.xls": "is an Excel 97-2003 workbook (.xls), or protected by a password; save it as .xlsx",
-    "F34-libreoffice.ods": "is an OpenDocument spreadsheet (.ods); save it as .xlsx or CSV",
-    "F58-teams-quote-in-name.csv": "the heading Learner, Course, Event",
+    "F58-teams-quote-in-name.csv": "line 10: the heading Course, Event is missing",
 }
 """Files that are refused whole, each with what is said."""
 NOT_ACCEPTED = {
     "F02-zoom-rejoin-sum.csv": {"ambiguous": 2},
-    "F05-zoom-two-devices-overlap.csv": {"ambiguous": 2},
+    "F05-zoom-two-devices-overlap.csv": {"merged": 1},
     "F16-moodle-attendance-codes.csv": {"invalid": 6},
     "F31-xlsx-percent-cells.xlsx": {"invalid": 1},
     "F41-blank-first-line-and-total.csv": {"invalid": 1},
@@ -212,4 +210,38 @@ async def test_a_file_that_contradicts_its_command_reassigns_nobody(
     assert unknown.returncode == 2
     assert "1 of the learners has no record in course c-1 of T: l-9; mend the ids, or give" in unknown.stderr
     assert await wire.read("reassigned") == []
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+async def test_all_who_completed_before_a_new_year_somewhere(
+    world: World, wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Midnight is the administrator's, not UTC's; an equivalency is a completion; and it waits until all is decided."""
+    monkeypatch.chdir(tmp_path)
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", {**ONE_EVENT, "changed_at": "2025-01-01T00:00:00Z"})])
+    common = {"tenant_id": "T", "course_id": "c-1"}
+    attended = {**common, "event_id": "e1", "attended": True}
+    days = {"nov": "2025-11-20T09:00:00Z", "dec31": "2025-12-31T23:30:00Z", "jan": "2026-01-05T09:00:00Z"}
+    await wire.send(
+        [
+            *(
+                ("attendance-changed", {**attended, "learner_id": who, "message_id": who, "changed_at": day})
+                for who, day in days.items()
+            ),
+            (
+                "equivalency-granted",
+                {**common, "learner_id": "rpl", "message_id": "r", "changed_at": "2025-10-01T00:00:00Z"},
+            ),
+        ]
+    )
+    await wire.settled()
+    options = ("--tenant", "T", "--course", "c-1", "--completed-before", "2026-01-01T00:00:00+01:00", "--wait")
+    told = json.loads(world.run("reassign", *options, "--json").stdout)
+    assert (told["sent"], told["refused"], told["records"]) == (2, 0, 2)
+    assert told["effects"] == {"loses the step": 1, "loses the course": 2, "loses the certificate": 1}
+    for learner, attempt in (("nov", 2), ("rpl", 2), ("dec31", 1), ("jan", 1)):
+        assert json.loads(world.run("explain", "T", learner, "c-1", "--json").stdout)["state"]["attempt"] == attempt
+    again = world.run("reassign", "--tenant", "T", "--course", "c-1", "--learner", "jan", "--wait").stdout
+    assert "1 reassignment was sent, and all are decided." in again
     assert await asyncio.to_thread(serving.stop) == 0

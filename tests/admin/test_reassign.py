@@ -40,6 +40,7 @@ async def test_a_look_a_bound_and_the_leap(world: World, wire: Wire, tmp_path: P
         "records": 3,
         "effects": {"loses the step": 3, "loses the course": 3, "loses the certificate": 3},
         "sent": 0,
+        "refused": None,
     }
     shown = reassign(world, tmp_path, "--learner", "l-4", "--dry-run").stdout
     assert "acme/l-4/c-1" in shown and "Nothing was sent." in shown

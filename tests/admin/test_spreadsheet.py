@@ -2,29 +2,25 @@
 
 import csv
 import io
-import json
-import random
 import tempfile
 import zipfile
 from collections.abc import Sequence
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from service.admin import delimited, words
-from service.admin.attendance_file import Invalid, Said, known_headings, understand
-from service.admin.rows import Verdict, seen
-from service.admin.spreadsheet import Doubtful, Sheet, open_sheet
-from service.admin.uploads import AttendanceFile, open_file
+from service.admin.files import delimited, words
+from service.admin.files.cells import Doubtful
+from service.admin.files.spreadsheet import Sheet, open_sheet
+from service.admin.formats.catalogue import OWN, chosen
 from service.errors import FixConfiguration
 
-FILES = Path(__file__).parent / "files"
-SCHEDULED = 60
+OURS = chosen(OWN)
 HEADINGS = ["Learner", "Course", "Event", "Minutes"]
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), max_size=8)
@@ -34,7 +30,7 @@ def opened(folder: Path, content: bytes, name: str = "file.csv", sheet: str | No
     """A file with this content, read."""
     file = folder / name
     file.write_bytes(content)
-    return open_sheet(file, known_headings, sheet)
+    return open_sheet(file, OURS, sheet)
 
 
 def cells(sheet: Sheet) -> list[list[str]]:
@@ -92,7 +88,7 @@ def test_a_workbook_comes_back_as_a_person_sees_it(rows: list[tuple[Any, Any]]) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file.xlsx"
         book.save(path)
-        read = cells(open_sheet(path, known_headings))
+        read = cells(open_sheet(path, OURS))
     seen_as = {12.5: "12.5", time(1, 30): "01:30:00", timedelta(hours=30, minutes=5): "30:05:00"}
     assert read == [[str(learner), "c-1", "e1", seen_as.get(minutes, str(minutes))] for learner, minutes in rows]
 
@@ -121,7 +117,7 @@ def test_a_number_is_what_a_person_sees_or_no_id(
     sheet.append([value, "c-1", "e1", 60])
     sheet["A2"].number_format = form
     book.save(tmp_path / "file.xlsx")
-    ((cell, *_),) = cells(open_sheet(tmp_path / "file.xlsx", known_headings))
+    ((cell, *_),) = cells(open_sheet(tmp_path / "file.xlsx", OURS))
     assert (cell, isinstance(cell, Doubtful)) == (shown, not is_id)
 
 
@@ -136,11 +132,11 @@ def test_formulas_hidden_rows_and_other_sheets(tmp_path: Path) -> None:
     book.create_sheet("Notes").append(["Ask Kim"])
     book.create_sheet("Empty")
     book.save(tmp_path / "file.xlsx")
-    read = open_sheet(tmp_path / "file.xlsx", known_headings)
-    assert read.notes == ["the sheet 'Notes'", "lines before the headings: 1", "1 hidden rows"]
+    read = open_sheet(tmp_path / "file.xlsx", OURS)
+    assert read.unread == ["the sheet 'Notes'", "lines before the headings: 1", "1 hidden rows"]
     assert [(row.line, row.cells[3], row.hidden) for row in read.rows()] == [(4, "=30+30", False), (5, "60", True)]
     with pytest.raises(FixConfiguration, match="has no sheet 'April'; it has: March, Notes, Empty"):
-        open_sheet(tmp_path / "file.xlsx", known_headings, "April")
+        open_sheet(tmp_path / "file.xlsx", OURS, "April")
 
 
 def test_a_formula_counts_as_the_value_that_was_saved_with_it(tmp_path: Path) -> None:
@@ -153,7 +149,7 @@ def test_a_formula_counts_as_the_value_that_was_saved_with_it(tmp_path: Path) ->
     with zipfile.ZipFile(tmp_path / "file.xlsx") as made, zipfile.ZipFile(tmp_path / "cached.xlsx", "w") as cached:
         for part in made.namelist():
             cached.writestr(part, made.read(part).replace(b"<v></v>", b"<v>60</v>").replace(b"<v />", b"<v>60</v>"))
-    assert cells(open_sheet(tmp_path / "cached.xlsx", known_headings)) == [["l-1", "c-1", "e1", "60"]]
+    assert cells(open_sheet(tmp_path / "cached.xlsx", OURS)) == [["l-1", "c-1", "e1", "60"]]
 
 
 def test_a_workbook_that_is_wrong_about_its_size_is_read_whole(tmp_path: Path) -> None:
@@ -168,7 +164,7 @@ def test_a_workbook_that_is_wrong_about_its_size_is_read_whole(tmp_path: Path) -
     with zipfile.ZipFile(tmp_path / "file.xlsx") as made, zipfile.ZipFile(tmp_path / "wrong.xlsx", "w") as wrong:
         for part in made.namelist():
             wrong.writestr(part, made.read(part).replace(b'<dimension ref="A1:D3" />', b'<dimension ref="A1"/>'))
-    assert cells(open_sheet(tmp_path / "wrong.xlsx", known_headings)) == [
+    assert cells(open_sheet(tmp_path / "wrong.xlsx", OURS)) == [
         ["l-1", "c-1", "c-1", "c-1"],
         ["l-2", "c-1", "c-1", "c-1"],
     ]
@@ -177,7 +173,7 @@ def test_a_workbook_that_is_wrong_about_its_size_is_read_whole(tmp_path: Path) -
 def test_windows_1252_is_read_and_told(tmp_path: Path) -> None:
     read = opened(tmp_path, "Learner;Course;Event;Minutes;Name\nl-1;c-1;e1;60;Jürgen Öz\n".encode("cp1252"))
     assert cells(read) == [["l-1", "c-1", "e1", "60", "Jürgen Öz"]]
-    assert read.notes == [delimited.NOT_UTF_8]
+    assert read.remarks == [delimited.NOT_UTF_8]
 
 
 @pytest.mark.parametrize(
@@ -202,72 +198,3 @@ def test_durations(cell: str, minutes: int) -> None:
 def test_what_is_no_duration(cell: str) -> None:
     with pytest.raises(ValueError, match=r"must|could"):
         words.minutes(cell)
-
-
-def percents(file: AttendanceFile) -> dict[str, int]:
-    """What is accepted, as the percent of the scheduled minutes."""
-    rows = [
-        (row, understand(row, file.columns, "T", file.upload_id, "2026-05-01T00:00:00Z")) for row in file.sheet.rows()
-    ]
-    found = {}
-    with seen() as noted:
-        for row, said in rows:
-            if isinstance(said, Said):
-                noted.note(row, said)
-        for row, said in rows:
-            if isinstance(said, Invalid) or not noted.others(row, said)[1]:
-                continue
-            value = said.heard.fact.value
-            assert value is not None
-            share = value.amount * 100 // SCHEDULED if value.unit == "minutes" else value.amount
-            found[said.heard.key.split("/")[1]] = min(share, 100)
-    return found
-
-
-@pytest.mark.parametrize("name", sorted(path.name.removesuffix(".right.json") for path in FILES.glob("F*.right.json")))
-def test_files_of_other_programs_mean_what_they_mean_or_are_refused(name: str) -> None:
-    right = json.loads((FILES / f"{name}.right.json").read_text("utf-8"))
-    said = right["right"]["percent_of_e1_by_learner"]
-    try:
-        file = open_file(FILES / name, "T")
-    except FixConfiguration:
-        assert right["refusing_is_acceptable"] in ("file", "either")
-        return
-    found = percents(file)
-    assert found.items() <= said.items()
-    assert found == said or right["refusing_is_acceptable"] in ("rows", "either"), found
-
-
-@pytest.mark.parametrize("name", sorted(path.name for path in FILES.glob("F*") if not path.name.endswith(".json")))
-def test_damaged_files_are_read_or_refused_and_nothing_else(name: str, tmp_path: Path) -> None:
-    """No traceback, and no learner who is nowhere in the file."""
-    chance, whole = random.Random(name), (FILES / name).read_bytes()
-    for _ in range(40):
-        data = bytearray(whole)
-        for _ in range(chance.choice((1, 3, 30))):
-            match chance.randrange(3):
-                case 0:
-                    data[chance.randrange(len(data))] = chance.randrange(256)
-                case 1:
-                    del data[chance.randrange(len(data)) :][:1]
-                case _:
-                    at = chance.randrange(len(data))
-                    data[at:at] = bytes(chance.choices(range(256), k=chance.randrange(5)))
-            if not data:
-                break
-        try:
-            file = tmp_path / name
-            file.write_bytes(data)
-            read = open_file(file, "T")
-            count = sum(1 for _ in read.sheet.rows())
-        except FixConfiguration:
-            continue
-        assert count == read.row_count
-
-
-def test_the_page_explains_every_verdict() -> None:
-    page = (Path(__file__).parents[2] / "service" / "admin" / "README.md").read_text("utf-8")
-    explained = {
-        name.strip() for line in page.splitlines() if line.startswith("| ") for name in line.split("|")[1].split(",")
-    }
-    assert set(get_args(Verdict)) <= explained

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openpyxl import Workbook
+from openpyxl import Workbook, load_workbook
 from pymongo import MongoClient
 
 from tests.commands.test_commands import DEFINITION
@@ -36,10 +36,22 @@ MANY = 100_000
 MEMORY_LIMIT_MB = 200
 
 
-def verdicts(file: Path) -> list[tuple[str, str, str]]:
+def verdicts(file: Path, delimiter: str = ",") -> list[tuple[str, str, str]]:
     """Line, verdict and reason of each row."""
+    if file.suffix == ".xlsx":
+        sheet = load_workbook(file.with_name(f"{file.name}.result.xlsx")).active
+        assert sheet is not None
+        rows = enumerate(([str(cell.value or "") for cell in row] for row in sheet.iter_rows()), 1)
+        return [(str(line), row[-3], row[-2]) for line, row in rows][1:]
     with file.with_name(f"{file.name}.result.csv").open(encoding="utf-8-sig", newline="") as lines:
-        return [(row["line"], row["verdict"], row["why"]) for row in csv.DictReader(lines)]
+        reader = csv.reader(lines, delimiter=delimiter)
+        found, line = [], 0
+        for row in reader:
+            if any(row):
+                found.append((str(line + 1), row[-3], row[-2]))
+            line = reader.line_num
+    assert found[0][1:] == ("Verdict", "Reason")
+    return found[1:]
 
 
 async def test_a_file_as_a_spreadsheet_program_writes_it(world: World, wire: Wire, tmp_path: Path) -> None:
@@ -74,7 +86,7 @@ async def test_a_file_as_a_spreadsheet_program_writes_it(world: World, wire: Wir
     assert ran.returncode == 1, ran.stderr
     assert json.loads(ran.stdout)["sent"] == 3
     assert json.loads(ran.stdout)["not_read"] == ["columns: 'Attended, percent', 'Remarks'"]
-    got = verdicts(file)
+    got = verdicts(file, ";")
     assert [(line, verdict) for line, verdict, _ in got] == [
         ("2", "ambiguous"),
         ("3", "accepted"),
@@ -95,7 +107,8 @@ async def test_a_file_as_a_spreadsheet_program_writes_it(world: World, wire: Wir
     why = {int(line): reason for line, _, reason in got}
     written = file.with_name(f"{file.name}.result.csv").read_text("utf-8-sig").splitlines()
     yes_or_no = "must be yes or no, or 1 or 0"
-    assert written[9] == f"12,invalid,\"Attended: 'maybe' {yes_or_no}\",,l-3,c-1,e1,"
+    assert written[11] == f"l-3;c-1;e1;;;;maybe;;;invalid;Attended: 'maybe' {yes_or_no};"
+    assert written[3] == 'lines, and a "" quote";accepted;;nothing changes'
     assert why[2] == "lines 5, 6: another row about the same learner and event; add them up, or keep one"
     assert why[8].startswith("User ID: 'l 3'")
     assert why[9] == "Attended minutes: '-5' must not be negative"
@@ -136,8 +149,12 @@ async def test_a_dry_run_tells_what_would_become_of_whom(world: World, wire: Wir
     before = sorted(await wire.read("attendance-changed"))
     told = json.loads(world.run("upload", "attendance", str(second), "--dry-run", "--json").stdout)
     assert told == {
+        "format": "ratchet",
         "verdicts": {"accepted": 4},
+        "warnings": 0,
         "sent": 0,
+        "refused": None,
+        "learners": {"known": 2, "new": 2, "near": {"l-3": "l-1", "l-4": "l-1"}},
         "not_read": [],
         "uploaded_before_at": None,
         "effects": {
@@ -151,6 +168,16 @@ async def test_a_dry_run_tells_what_would_become_of_whom(world: World, wire: Wir
     }
     shown = world.run("upload", "attendance", str(second), "--dry-run").stdout
     assert "keeps the course, its evidence withdrawn" in shown and "acme/l-1/c-1" in shown
+    assert "Learners: 2 known, 2 new to the service." in shown
+    assert "l-3 is new, and one letter away from l-1, who is known" in shown
+    result = csv.reader((tmp_path / "second.csv.result.csv").read_text().splitlines())
+    assert [row[-3:] for row in result] == [
+        ["Verdict", "Reason", "Effect"],
+        ["accepted", "", "loses the step; keeps the course, its evidence withdrawn"],
+        ["accepted", "", "gains the step; gains the course; gets a certificate"],
+        ["accepted", "", "gains the step; gains the course; gets a certificate"],
+        ["accepted", "", "nothing changes"],
+    ]
     impact = list(csv.reader((tmp_path / "second.csv.impact.csv").read_text("utf-8-sig").splitlines()))
     assert impact[1] == ["acme", "l-1", "c-1", "2", "loses the step; keeps the course, its evidence withdrawn"]
     assert impact[4] == ["acme", "l-4", "c-1", "5", "nothing"]
@@ -192,7 +219,7 @@ HEAD = b"tenant,learner,course,event,minutes\n"
         (b"\n\n,,\n", "is empty"),
         (
             b"learner,course\n1,2\n",
-            "the heading Event, Tenant, 'Attended minutes' or 'Attended percent' or 'Attended' is",
+            "the heading Tenant, Event, 'Attended minutes' or 'Attended percent' or 'Attended' is",
         ),
         (b"tenant,Learner,User ID,course,event,minutes\n", "'Learner' and 'User ID' both mean learner_id"),
         (HEAD + b"acme,J\xfcrgen\x81,c-1,e1,60\n", "is neither UTF-8 nor Windows-1252"),
@@ -214,7 +241,8 @@ def test_utf_16_from_excel_and_a_missing_file(world: World, tmp_path: Path) -> N
     file = tmp_path / "unicode.txt"
     file.write_text("tenant\tlearner\tcourse\tevent\tminutes\nacme\tl-1\tc-1\te1\t60\n", encoding="utf-16")
     assert world.run("upload", "attendance", str(file), check=False).returncode == 1
-    assert verdicts(file)[0][:2] == ("2", "unknown course")
+    result = file.with_name("unicode.txt.result.csv").read_text("utf-16").splitlines()
+    assert result[1].split("\t")[5:] == ["unknown course", "course acme/c-1 has no definition", ""]
     missing = world.run("upload", "attendance", str(tmp_path / "none.csv"), check=False)
     assert missing.returncode == 2 and "No such file" in missing.stderr
     assert world.run("upload", "attendance", check=False).returncode == 2
@@ -273,3 +301,92 @@ def wait_until_some_are_sent(world: World, uploading: "subprocess.Popen[bytes]")
         while not client[world.name]["uploads"].find_one({"through": {"$gt": 2000}}):
             assert uploading.poll() is None
             time.sleep(0.02)
+
+
+async def test_waiting_tells_what_became_of_each_row(world: World, wire: Wire, tmp_path: Path) -> None:
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", EVENTS)])
+    await wire.settled()
+    file = tmp_path / "march.csv"
+    file.write_text("tenant,learner,course,event,minutes\nacme,l-1,c-1,e1,60\nacme,l-2,c-1,e1,30\nacme,l-3,c-9,e1,5\n")
+    told = json.loads(world.run("upload", "attendance", str(file), "--wait", "--json", check=False).stdout)
+    assert (told["sent"], told["refused"], told["verdicts"]) == (2, 0, {"accepted": 2, "unknown course": 1})
+    assert told["effects"] == {"records": 2, "gains the step": 1, "gains the course": 1, "gets a certificate": 1}
+    assert file.with_name("march.csv.result.csv").read_text() == (
+        "tenant,learner,course,event,minutes,Verdict,Reason,Effect\n"
+        "acme,l-1,c-1,e1,60,accepted,,gains the step; gains the course; gets a certificate\n"
+        "acme,l-2,c-1,e1,30,accepted,,nothing changes\n"
+        "acme,l-3,c-9,e1,5,unknown course,course acme/c-9 has no definition,\n"
+    )
+    future = tmp_path / "future.csv"
+    future.write_text("learner,minutes\nl-2,60\n")
+    options = ("--tenant", "acme", "--course", "c-1", "--event", "e1", "--changed-at", "2199-01-01T00:00:00Z")
+    ran = world.run("upload", "attendance", str(future), *options, "--wait", check=False)
+    assert ran.returncode == 1
+    assert "1 row was sent, and all are decided, 1 is a dead letter (ratchet dead-letters list)." in ran.stdout
+    assert "refused: it is a dead letter" in future.with_name("future.csv.result.csv").read_text()
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+async def test_progress_and_equivalencies(world: World, wire: Wire, tmp_path: Path) -> None:
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", EVENTS)])
+    await wire.settled()
+    practice = tmp_path / "practice.csv"
+    practice.write_text("Learner;Course;Step;Progress (%)\nl-1;c-1;job;80,5\nl-2;c-1;e1;5\nl-3;c-1;job;\n")
+    ran = world.run("upload", "progress", str(practice), "--tenant", "acme", "--wait", "--json", check=False)
+    assert json.loads(ran.stdout)["verdicts"] == {"accepted": 1, "unknown step": 1, "empty": 1}
+    told = json.loads(world.run("explain", "acme", "l-1", "c-1", "--json").stdout)
+    assert told["state"]["steps"]["job"]["percent"] == 80
+    granted = tmp_path / "recognised.csv"
+    granted.write_text("Learner,Course,Equivalent course,Granted by,Changed at\nl-1,c-1,old-1,kim,02.03.2026\n")
+    options = ("--tenant", "acme", "--timezone", "Europe/Vienna", "--wait")
+    ran = world.run("upload", "equivalencies", str(granted), *options)
+    assert "1 row was sent, and all are decided." in ran.stdout
+    told = json.loads(world.run("explain", "acme", "l-1", "c-1", "--json").stdout)
+    course = told["state"]["course"]
+    assert (course["completed_via"], course["completed_at"]) == ("equivalency", "2026-03-01T23:00:00Z")
+    template = tmp_path / "template.csv"
+    for kind in ("progress", "equivalencies"):
+        template.write_text(world.run("upload", kind, "--template").stdout)
+        ran = world.run("upload", kind, str(template), "--dry-run", "--json", check=False)
+        assert json.loads(ran.stdout)["verdicts"] == {"unknown course": 2}
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+async def test_attendance_that_would_count_in_a_later_attempt_is_told(world: World, wire: Wire, tmp_path: Path) -> None:
+    serving = world.serve().wait_until_ready()
+    step = {"step_id": "e1", "kind": "event", "scheduled_minutes": 60, "starts_at": "2026-03-02T09:00:00Z"}
+    await wire.send([("course-defined", {**EVENTS, "steps": [step]})])
+    again = {"tenant_id": "acme", "learner_id": "l-1", "course_id": "c-1", "changed_at": "2026-04-01T00:00:00Z"}
+    await wire.send([("reassigned", {**again, "message_id": "r-1"})])
+    await wire.settled()
+    file = tmp_path / "march.csv"
+    file.write_text("learner,course,event,minutes\nl-1,c-1,e1,60\nl-2,c-1,e1,60\n")
+    options = ("--tenant", "acme", "--dry-run")
+    shown = world.run("upload", "attendance", str(file), *options).stdout
+    assert "1 row counts in an attempt that began after the event took place; see the reasons." in shown
+    written = file.with_name("march.csv.result.csv").read_text()
+    assert "counts in attempt 2, which began at 2026-04-01T00:00:00Z, after the event took place; see --ch" in written
+    told = world.run("upload", "attendance", str(file), *options, "--changed-at", "2026-03-02T10:00:00Z", "--json")
+    assert json.loads(told.stdout)["warnings"] == 0
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--timezone", "Mars/Base"), "--timezone: 'Mars/Base' is none; one is Europe/Vienna"),
+        (("--changed-at", "yesterday"), "--changed-at: 'yesterday' must be an RFC 3339 time with an offset"),
+        (("--column", "minutes=5"), "--column: 'minutes=5' must be FIELD=HEADING; fields: tenant_id, learner_id"),
+        (("--course", "a/b"), "--course: 'a/b' is not an id"),
+        (("--format", "zoom"), "--format: 'zoom' is none of ratchet"),
+        (("--learners", "none.csv"), "none.csv: No such file"),
+        (("--sheet", "April"), "has no sheet 'April'; it has: one table only"),
+    ],
+)
+def test_an_option_that_is_wrong_says_why(world: World, tmp_path: Path, options: tuple[str, str], says: str) -> None:
+    file = tmp_path / "march.csv"
+    file.write_text("tenant,learner,course,event,minutes\nacme,l-1,c-1,e1,60\n")
+    ran = world.run("upload", "attendance", str(file), *options, check=False)
+    assert (ran.returncode, says in ran.stderr, "Traceback" in ran.stderr) == (2, True, False), ran.stderr[:500]

@@ -19,6 +19,18 @@ acme,l-1003,safety-101,live-1,90
 acme,l-1004,safety-101,live-7,90
 acme,l-1005,safety-101,live-1,ninety
 """
+PEOPLE = """\
+Learner,E-mail address,Name
+l-1001,ada@example.org,Ada Ek
+l-1002,ben@example.org,Ben Ott
+"""
+PARTICIPANTS = """\
+Name (Original Name),User Email,Join Time,Leave Time,Duration (Minutes),Guest
+Ada Ek,Ada@example.org,03/02/2026 10:00:00 AM,03/02/2026 10:40:00 AM,40,No
+Ada (phone),ada@example.org,03/02/2026 10:30:00 AM,03/02/2026 11:20:00 AM,50,No
+Ben Ott,,03/02/2026 10:00:00 AM,03/02/2026 11:30:00 AM,90,Yes
+Bem,bem@example.org,03/02/2026 10:00:00 AM,03/02/2026 11:30:00 AM,90,Yes
+"""
 FIRST_AID = """\
 tenant_id: acme
 course_id: first-aid
@@ -107,7 +119,8 @@ async def somebody_completes(scene: Scene) -> None:
 
 async def a_file(scene: Scene) -> None:
     await scene.attend("l-1002", "safety-101", 90, 2)
-    (scene.folder / "march.csv").write_text(MARCH)
+    for name, content in (("march", MARCH), ("people", PEOPLE), ("participants", PARTICIPANTS)):
+        (scene.folder / f"{name}.csv").write_text(content)
 
 
 async def half_way(scene: Scene) -> None:

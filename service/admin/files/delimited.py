@@ -3,11 +3,12 @@
 import codecs
 import csv
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from service.admin.spreadsheet import CHUNK_BYTES, HEAD_ROWS, Known, Read, Row
+from service.admin.files.cells import CHUNK_BYTES, HEAD_ROWS, Added, Content, Known, Row, Table, harmless
 from service.errors import FixConfiguration
 
 DELIMITERS = ",;\t|"
@@ -27,7 +28,9 @@ NUL_SHARE = 0.3
 csv.field_size_limit(CELL_LIMIT)
 
 
-class _Dialect(NamedTuple):
+class Dialect(NamedTuple):
+    """How a delimited file was written."""
+
     encoding: str
     delimiter: str
     is_quoted: bool
@@ -39,16 +42,19 @@ class _Dialect(NamedTuple):
         return csv.QUOTE_MINIMAL if self.is_quoted else csv.QUOTE_NONE
 
 
-def read(path: Path, known: Known, name: str | None) -> Read:
+def read(path: Path, known: Known) -> Content:
     """Decide how it was written, over its whole head. Raises FixConfiguration."""
-    if name is not None:
-        raise FixConfiguration(f"--sheet: {path} is no workbook; it has one table")
-    encoding, notes = _encoding(path)
-    dialect = _dialect(path, encoding, known)
-    return Read(lambda: _rows(path, dialect), notes)
+    dialect, remarks = dialect_of(path, known)
+    return Content([Table("", partial(_rows, path, dialect), partial(_copy, path, dialect))], remarks)
 
 
-def _rows(path: Path, dialect: _Dialect) -> Iterator[Row]:
+def dialect_of(path: Path, known: Known) -> tuple[Dialect, Sequence[str]]:
+    """How it was written, and what is to be said of that."""
+    encoding, remarks = encoding_of(path)
+    return _dialect(path, encoding, known), remarks
+
+
+def _rows(path: Path, dialect: Dialect) -> Iterator[Row]:
     line = dialect.skipped_lines
     try:
         with path.open(encoding=dialect.encoding, newline="") as file:
@@ -65,6 +71,23 @@ def _rows(path: Path, dialect: _Dialect) -> Iterator[Row]:
         raise FixConfiguration(f"{path}: the row from line {line + 1} on: {error}; is a quote missing?") from None
 
 
+def _copy(path: Path, dialect: Dialect, target: Path, width: int, added: Added) -> None:
+    """Record by record, in the same encoding and dialect."""
+    with (
+        path.open(encoding=dialect.encoding, newline="") as file,
+        target.open("w", encoding=dialect.encoding, newline="", errors="replace") as copied,
+    ):
+        copied.writelines(file.readline() for _ in range(dialect.skipped_lines))
+        reader = csv.reader(file, delimiter=dialect.delimiter, strict=dialect.is_quoted, quoting=dialect.quoting)
+        writer = csv.writer(copied, delimiter=dialect.delimiter)
+        line = dialect.skipped_lines
+        for cells in reader:
+            more = added(line + 1)
+            whole = [*cells, *[""] * (width - len(cells)), *more] if more else cells
+            writer.writerow([harmless(cell) for cell in whole])
+            line = dialect.skipped_lines + reader.line_num
+
+
 def _text(cell: str) -> str:
     """Programs write `="00123"` so that Excel takes it for a text: what is seen then is 00123."""
     text = cell.strip()
@@ -73,7 +96,7 @@ def _text(cell: str) -> str:
     return text
 
 
-def _encoding(path: Path) -> tuple[str, Sequence[str]]:
+def encoding_of(path: Path) -> tuple[str, Sequence[str]]:
     """And what is to be said of it."""
     with path.open("rb") as file:
         begin = file.read(CHUNK_BYTES)
@@ -102,7 +125,7 @@ def _can_be(path: Path, encoding: str) -> bool:
     return True
 
 
-def _dialect(path: Path, encoding: str, known: Known) -> _Dialect:
+def _dialect(path: Path, encoding: str, known: Known) -> Dialect:
     """The delimiter with which most headings are known; where none is, the one that makes most columns."""
     try:
         with path.open(encoding=encoding, newline="") as file:
@@ -112,9 +135,9 @@ def _dialect(path: Path, encoding: str, known: Known) -> _Dialect:
     first, _, rest = head.partition("\n")
     told = first.strip().strip('"')
     if told.lower().startswith("sep=") and len(told) == len("sep=;"):
-        return _Dialect(encoding, told[-1], _is_quoted(rest, told[-1]), 1)
+        return Dialect(encoding, told[-1], _is_quoted(rest, told[-1]), 1)
     delimiter = max(DELIMITERS, key=lambda one: _score(head, one, known))
-    return _Dialect(encoding, delimiter, _is_quoted(head, delimiter), 0)
+    return Dialect(encoding, delimiter, _is_quoted(head, delimiter), 0)
 
 
 def _score(head: str, delimiter: str, known: Known) -> tuple[int, int]:

@@ -3,6 +3,8 @@
 import re
 from decimal import Decimal, InvalidOperation
 
+from service.admin.files.cells import AS_TEXT, Doubtful
+
 YES = {"yes", "y", "true", "1", "x", "ja", "j", "oui", "o", "si", "s\u00ed"}
 NO = {"no", "n", "false", "0", "nein", "non"}
 _NOTHING = {"", "-", "--", "---", "\u2013", "\u2014", "n/a", "na", "null", "none"}
@@ -12,6 +14,7 @@ SCIENTIFIC = re.compile(r"\d+([.,]\d+)?[eE]\+?\d+")
 DIGITS = 18
 LENGTH = 40
 """Characters of a value."""
+CELL_SHOWN = 40
 _MINUTES_PER = {"h": 60, "m": 1, "s": 0}
 _PART = re.compile(
     r"(\d+)\s*(hours?|heures?|horas?|hrs?|stunden?|std|h|minutes?|minuten?|minutos?|mins?|m|seconds?|sekunden?|secs?|sek|s)\.?",
@@ -19,6 +22,20 @@ _PART = re.compile(
 )
 _CLOCK = re.compile(r"(\d{1,4}):([0-5]?\d)(?::([0-5]?\d)(?:\.\d+)?)?")
 _ISO = re.compile(r"P(?:(\d+)D)?T(?:(\d+)H)?(?:(\d+)M)?(?:\d+(?:\.\d+)?S)?", re.IGNORECASE)
+
+
+def shown(cell: str) -> str:
+    """As a message quotes it."""
+    return repr(str(cell)) if len(cell) <= CELL_SHOWN else f"{cell[:CELL_SHOWN]!r}… ({len(cell):,} characters)"
+
+
+def id_problem(cell: str) -> str | None:
+    """Why a cell cannot be taken for an id: nobody knows what a person sees in the sheet, or meant."""
+    if isinstance(cell, Doubtful):
+        return f"{shown(cell)} {cell.why}"
+    if len(cell) <= LENGTH and SCIENTIFIC.fullmatch(cell):
+        return f"{shown(cell)} is a number that a spreadsheet program has shortened; {AS_TEXT}"
+    return None
 
 
 def is_nothing(cell: str) -> bool:
