@@ -12,6 +12,10 @@ HEADINGS_SHOWN = 1000
 """Characters of a message."""
 
 
+BY_OPTION = {"tenant_id", "course_id", "event_id", "step_id"}
+"""Fields that a command can say for all rows."""
+
+
 class Columns(NamedTuple):
     """Where each field stands, the columns in which a row is no attendance, and those that nobody reads."""
 
@@ -95,8 +99,8 @@ def _check_missing(sheet: Sheet, kind: Kind, there: set[str], has_learners: bool
     if kind.values and not there & {*values, *(("joined_at",) if "left_at" in there else ())}:
         missing.append(" or ".join(repr(_name(headings, field)) for field in values))
     if missing:
-        as_options = [f"--{field.removesuffix('_id')}" for field in ("course_id", "event_id") if field not in there]
-        way_out = f"; {' and '.join(as_options)} say it for all rows" if as_options and sheet.format.name != OWN else ""
+        by_option = [f"--{field.removesuffix('_id')}" for field in kind.needed if field in BY_OPTION - there]
+        way_out = f"; for all rows: {', '.join(by_option)}" if by_option else ""
         what = f"{_where(sheet)}: the heading {', '.join(missing)} is missing"
         raise FixConfiguration(f"{what}; {_there(sheet)}"[:HEADINGS_SHOWN] + way_out)
 

@@ -93,15 +93,13 @@ class Report(NamedTuple):
 
     verdicts: Mapping[str, int]
     sent: int
-    effects: Effects
+    effects: Effects | None
+    """Of a dry run, what is expected; of an upload that has waited, what became of the rows."""
     before: str | None
     newcomers: Newcomers | None = None
     """Of a dry run."""
     refused: int | None = None
-    """How many are dead letters, once all are decided: then the effects are what became of the rows.
-
-    None: nobody waited, and the effects are what is expected.
-    """
+    """How many are dead letters, once all are decided. None: nobody waited."""
     warnings: int = 0
     """How many rows are accepted with a warning."""
 
@@ -149,9 +147,9 @@ async def upload(
     begun = await store.uploads.begin(file.upload_id, now)
     with noting() as noted:
         verdicts, warnings = await _judged(store, file, noted, begun.started_at, before is not None, progress)
-        effects = await _expected(store, file, noted, None)
         write_results(file.sheet, ADDED, _results(noted))
-        sent, refused = await _send(settings, store, file, noted, begun.through), None
+        sent = await _send(settings, store, file, noted, begun.through)
+        effects, refused = None, None
         if wait is not None:
             effects, refused = await _decided(settings, store, file, noted, wait)
             write_results(file.sheet, ADDED, _results(noted))
@@ -203,7 +201,7 @@ def _keep(noted: Noted, judged: Iterable[Judged]) -> None:
             noted.keep(one.row.line, one.said)
 
 
-async def _expected(store: MongoStore, file: Upload, noted: Noted, impacts: Path | None) -> Effects:
+async def _expected(store: MongoStore, file: Upload, noted: Noted, impacts: Path) -> Effects:
     """By the real rules, on the records as they stand."""
 
     def tell(lines: Sequence[int], effects: Sequence[str]) -> None:

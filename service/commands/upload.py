@@ -298,14 +298,14 @@ def _tell_reading(upload: "Upload") -> None:
 
 
 def _json(report: "Report", upload: "Upload") -> dict[str, Any]:
-    there = report.newcomers
+    there, effects = report.newcomers, report.effects
     return {
         "format": upload.sheet.format.name,
         "verdicts": report.verdicts,
         "warnings": report.warnings,
         "sent": report.sent,
         "refused": report.refused,
-        "effects": {"records": report.effects.records, **report.effects.counts},
+        "effects": effects and {"records": effects.records, **effects.counts},
         "learners": None if there is None else {"known": there.known, "new": there.new, "near": dict(there.near)},
         "not_read": [*upload.sheet.remarks, *upload.unread],
         "uploaded_before_at": report.before,
@@ -322,7 +322,7 @@ def _tell(report: "Report", upload: "Upload", impacts: Path | None) -> None:
     for verdict, count in sorted(report.verdicts.items(), key=lambda item: -item[1]):
         shown.add_row(verdict, f"{count:,}")
     console().print(shown)
-    if report.effects.records:
+    if report.effects is not None:
         console().print(effects_table(report.effects))
     if report.warnings:
         rows = "row counts" if report.warnings == 1 else "rows count"
@@ -333,7 +333,9 @@ def _tell(report: "Report", upload: "Upload", impacts: Path | None) -> None:
     if impacts is not None:
         typer.echo(f"Nothing was sent. {result}; what becomes of each record: {impacts}")
     elif report.refused is None:
-        typer.echo(f"{sent}; the effects are what is expected. {result}")
+        typer.echo(
+            f"{sent}; --wait tells what became of them. Each row's verdict and reason: {result_path(upload.sheet)}"
+        )
     else:
         typer.echo(f"{sent}, and all are decided{dead_letters(report.refused)}. {result}")
 

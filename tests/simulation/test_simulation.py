@@ -26,6 +26,7 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.timeout(600)
 def test_seeds() -> None:
     assert simulate_all(range(SEEDS)) == []
 
