@@ -1,7 +1,4 @@
-"""Bugs that users of other learning systems have reported, played with `ratchet simulate`: here they do not happen.
-
-The files tell where they were reported; sources are in the cases' own notes.
-"""
+"""Bugs that users of other learning systems have reported, played with `ratchet simulate`: here they do not happen."""
 
 import json
 from pathlib import Path
