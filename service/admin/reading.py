@@ -105,6 +105,8 @@ def _said(row: Row, cells: dict[str, str], how: Reading) -> Said:
     _identify(cells, how.directory)
     said = _values(cells, how)
     connection = _connection(row, cells, said, how)
+    if said == {"attended": True} and connection is None and not how.format.yes_counts:
+        raise _Wrong(["attended", "attended_minutes"], "says that somebody came, but not how long they stayed")
     missing = [field for field in how.kind.needed if field not in cells]
     if missing:
         raise _Wrong(missing, "not filled in")
@@ -177,8 +179,6 @@ def _values(cells: Mapping[str, str], how: Reading) -> dict[str, Any]:
         ((finer, amount),) = said.items()
         if amount and not attended:
             raise _Wrong(["attended", finer], f"{shown(cells['attended'])} contradicts {shown(cells[finer])}")
-    if said == {"attended": True} and not how.format.yes_counts and "joined_at" not in cells:
-        raise _Wrong(["attended", "attended_minutes"], "says that somebody came, but not how long they stayed")
     return said
 
 

@@ -125,7 +125,7 @@ def _step_problem(heard: HeardFact, course: CourseDefinition) -> str | None:
 async def _known(store: MongoStore, judged: Sequence[Judged]) -> list[Judged]:
     """Those whose messages their records know already, told apart from the others."""
     facts = {one.said.heard.fact.message_id: one.said.heard for one in judged if one.said is not None}
-    known = await known_facts(store, facts)
+    known = await _known_facts(store, facts)
     told = []
     for one in judged:
         message_id = "" if one.said is None else one.said.heard.fact.message_id
@@ -166,7 +166,7 @@ def _with_warning(one: Judged, start: Instant | None, records: Mapping[str, Stor
     return one._replace(why="; ".join(filter(None, (one.why, says))))
 
 
-async def known_facts(store: MongoStore, facts: Mapping[str, HeardFact]) -> dict[str, StoredRecord]:
+async def _known_facts(store: MongoStore, facts: Mapping[str, HeardFact]) -> dict[str, StoredRecord]:
     """Of the facts that their records know already, by message id, the record."""
     records = await store.records.load({heard.key for heard in facts.values()})
     asked: dict[str, list[str]] = {}

@@ -69,6 +69,8 @@ def test_a_yes_that_only_says_somebody_came_is_not_a_hundred_percent(tmp_path: P
     assert found[12].verdict == "invalid"
     assert found[12].why == "Attended, Time in Session (minutes): says that somebody came, but not how long they stayed"
     assert set(found) == {10, 11, 12}, "hosts and callers are no attendees"
+    unreadable = export("zoom-webinar").replace("max@x.org,--,--,--", "max@x.org,noon,later,--")
+    assert judged(opened(tmp_path / "export.csv", unreadable), LONG)[2].verdict == "invalid"
 
 
 STARTS = {

@@ -25,7 +25,7 @@ MAGIC = (
 """Other files by how they begin, and the way out."""
 XML = "is XML, whatever its name says; open it in a spreadsheet program and save it as .xlsx"
 OLD_EXCEL = b"\xd0\xcf\x11\xe0"
-WEB_PAGE = (b"<html", b"<!doctype html", b"<table", b"<meta", b"<head", b"<style", b"<!--")
+WEB_PAGE = ("<html", "<!doctype html", "<table", "<meta", "<head", "<style", "<!--", "<?xml")
 OPEN_DOCUMENT = b"application/vnd.oasis.opendocument.spreadsheet"
 
 
@@ -91,18 +91,18 @@ def _content(path: Path, begin: bytes, formats: Sequence[Format]) -> Content:
         return old_workbook.read(path)
     if zipfile.is_zipfile(path):
         return opendocument.read(path) if OPEN_DOCUMENT in begin[:200] else workbook.read(path)
-    first = _text_of(begin).lstrip()[:200].lower()
-    if first.startswith("<?xml") and "<html" not in _text_of(begin)[:2000].lower():
+    text = _text_of(begin)
+    if text.startswith("<?xml") and "<html" not in text[:2000]:
         raise FixConfiguration(f"{path}: {XML}")
-    if first.startswith((*(mark.decode() for mark in WEB_PAGE), "<?xml")):
+    if text.startswith(WEB_PAGE):
         return web_page.read(path)
-    known = partial(_known, formats)
-    return delimited.read(path, known)
+    return delimited.read(path, partial(_known, formats))
 
 
 def _text_of(begin: bytes) -> str:
     """Enough of it to know a web page by, in whichever encoding."""
-    return begin[:4000].replace(b"\0", b"").decode("latin-1").removeprefix("\xef\xbb\xbf").removeprefix("\xff\xfe")
+    text = begin[:4000].replace(b"\0", b"").decode("latin-1")
+    return text.removeprefix("\xef\xbb\xbf").removeprefix("\xff\xfe").lstrip().lower()
 
 
 def _known(formats: Sequence[Format], cells: Sequence[str]) -> int:
