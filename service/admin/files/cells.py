@@ -71,10 +71,10 @@ class Doubtful(str):
 
 @contextmanager
 def readable(path: Path, what: str) -> Iterator[None]:
-    """What libraries raise at a damaged file is whatever it leads them to."""
+    """What libraries raise at a damaged file is whatever it leads them to; what the system says is its own."""
     try:
         yield
-    except FixConfiguration:
+    except (FixConfiguration, OSError):
         raise
     except Exception as error:  # noqa: BLE001
         raise FixConfiguration(f"{path}: is no {what} that can be read: {type(error).__name__}: {error}") from None
