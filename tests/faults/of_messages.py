@@ -50,7 +50,7 @@ async def undecodable_batch(s: Situation) -> None:
 
 async def _damage(s: Situation, topic: str) -> Stored:
     """The middle one of those batches that nobody has read yet. Each broker ends well, or it would mend its copy."""
-    unread = s.committed(topic, LANE)
+    unread = await s.committed(topic, LANE)
     await _in_sync(s)
     waiting = [batch for batch in batches(s.cluster.nodes[0], topic, LANE) if batch.start >= unread]
     chosen = waiting[len(waiting) // 2]
@@ -172,7 +172,7 @@ async def retention_overtakes(s: Situation) -> None:
     topic = s.world.prefix + ATTENDANCE_CHANGED.name
     await s.stop_all()
     await s.feed(0.2)
-    unread = s.committed(topic, LANE)
+    unread = await s.committed(topic, LANE)
     waiting = [got for got in await s.read(ATTENDANCE_CHANGED.short) if got.partition == LANE and got.offset >= unread]
     gone = waiting[: len(waiting) // 2]
     until = gone[-1].offset + 1

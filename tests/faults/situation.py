@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions
+from aiokafka import TopicPartition
 from pymongo import MongoClient
 
 from contracts.topics import DEAD_LETTER
@@ -120,15 +120,9 @@ class Situation:
         for deleted in admin.delete_consumer_groups([self.world.name]).values():
             deleted.result()
 
-    def committed(self, topic: str, partition: int) -> int:
+    async def committed(self, topic: str, partition: int) -> int:
         """How far the group has come in a partition; the topic's name in full."""
-        admin = self.cluster.admin()
-        (asked,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self.world.name)]).values()
-        return next(
-            int(place.offset)
-            for place in asked.result().topic_partitions
-            if (place.topic, place.partition) == (topic, partition)
-        )
+        return (await self._wire.committed())[TopicPartition(topic, partition)]
 
     async def changes_come(self) -> None:
         """Until the first change of this run can be read."""

@@ -135,7 +135,7 @@ async def _one_fault(s: Steady, case: Case, made: Soak, around_seconds: float, s
         made.findings += [f"{case.name}: {example}" for example in (*row.examples, *strangers)]
         for line in (*lines(row), *strangers):
             say(f"  {line}")
-        await asyncio.to_thread(s.forget)
+        await s.forget()
 
 
 def _how_it_stands(made: Soak) -> str:

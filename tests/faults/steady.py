@@ -7,7 +7,7 @@ and whatever is said or stored of it later is found with the next one.
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from confluent_kafka import TopicPartition
@@ -100,8 +100,13 @@ class Steady(Situation):
             found = client[self.world.name]["records"].find(others, {"_id": 1}).limit(100)
             return [f"{document['_id']}: there again after it was forgotten" for document in found]
 
-    def forget(self) -> None:
+    async def forget(self) -> None:
         """Delete all that this episode has left, and begin the next. Everything must have been dealt with."""
+        committed = await self._wire.committed()
+        await asyncio.to_thread(self._delete, {(place.topic, place.partition): at for place, at in committed.items()})
+        self._begin_episode()
+
+    def _delete(self, committed: Mapping[tuple[str, int], int]) -> None:
         consumed = {topic.name for topic in CONSUMED}
         admin = self.cluster.admin()
         ends: list[TopicPartition] = []
@@ -109,7 +114,7 @@ class Steady(Situation):
             name = self.world.prefix + topic.name
             if topic.name not in KEPT:
                 ends += [
-                    TopicPartition(name, number, self.committed(name, number) if topic.name in consumed else -1)
+                    TopicPartition(name, number, committed[name, number] if topic.name in consumed else -1)
                     for number in range(self.profile.partitions)
                 ]
         for deleted in admin.delete_records([end for end in ends if end.offset]).values():
@@ -117,4 +122,3 @@ class Steady(Situation):
         with MongoClient[dict[str, Any]](self.world.database.address) as client:
             for name in FORGOTTEN:
                 client[self.world.name][name].delete_many({})
-        self._begin_episode()

@@ -230,16 +230,27 @@ class Wire:
         ends = await written.end_offsets(partitions)
         return all(stable >= ends[place] for place, stable in (await committed.end_offsets(partitions)).items())
 
+    async def committed(self) -> dict[TopicPartition, int]:
+        """How far the group has come. Waits for its coordinator."""
+        while (offsets := await self._group_offsets()) is None:
+            await asyncio.sleep(0.1)
+        return offsets
+
+    async def _group_offsets(self) -> dict[TopicPartition, int] | None:
+        """None before the first group of all, or while its coordinator is away."""
+        try:
+            found = await self._admin.list_consumer_group_offsets(self.world.name)
+        except KafkaError as error:
+            if error.retriable:
+                return None
+            raise
+        return {partition: place.offset for partition, place in found.items()}
+
     async def _committed(self, wanted: Mapping[TopicPartition, int]) -> bool:
         if not self.world.broker.real:
             return self._noted(wanted)
-        try:
-            committed = await self._admin.list_consumer_group_offsets(self.world.name)
-        except KafkaError as error:
-            if error.retriable:  # before the first group of all, or while its coordinator is away
-                return False
-            raise
-        return all(tp in committed and committed[tp].offset > offset for tp, offset in wanted.items())
+        committed = await self._group_offsets() or {}
+        return all(committed.get(partition, -1) > offset for partition, offset in wanted.items())
 
     def _noted(self, wanted: Mapping[TopicPartition, int]) -> bool:
         """The mock broker never tells the offsets of transactions; idle lanes note them in the database."""
