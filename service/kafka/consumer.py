@@ -74,6 +74,8 @@ class Worker:
         try:
             await self._run(stop)
         except KafkaError as error:
+            if error.retriable:
+                raise RestartProcess(f"Kafka went away: {error!r}") from None
             raise FixConfiguration(f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: Kafka refuses: {error!r}") from None
 
     async def _run(self, stop: asyncio.Event) -> None:

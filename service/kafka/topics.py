@@ -155,9 +155,14 @@ class _Admin:
         await self._client.close()
 
     async def partitions(self) -> dict[str, int]:
-        """Of those topics of ours that exist."""
+        """Of those topics of ours that exist. Raises FixConfiguration where no broker tells."""
         known = {self._prefix + topic.name: topic.name for topic in TOPICS}
-        described = await self._client.describe_topics()
+        try:
+            described = await self._client.describe_topics()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise FixConfiguration(
+                f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: no Kafka tells of its topics: {error!r}"
+            ) from None
         return {
             known[topic["topic"]]: len(topic["partitions"])
             for topic in described

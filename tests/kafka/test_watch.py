@@ -4,13 +4,16 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from contracts.topics import ATTENDANCE_CHANGED
-from service.errors import RestartProcess
+from service.errors import FixConfiguration, RestartProcess
+from service.kafka import topics
+from service.settings import Settings
 from tests.simulation.kafka import FakeConsumer
 from tests.simulation.loop import run
 from tests.simulation.workers import SimulatedWorld
@@ -107,3 +110,22 @@ def test_a_lane_that_gets_nothing_of_what_could_be_read_ends_the_process() -> No
             await world.members[0].die()
 
     run(live())
+
+
+@pytest.mark.parametrize("error", [NodeNotReadyError(), KafkaConnectionError(), TimeoutError()])
+def test_a_broker_that_dies_while_the_topics_are_looked_at_ends_no_worker(error: Exception) -> None:
+    """The next look tells; a command says that no Kafka tells, and what that was."""
+
+    class Dying:
+        start = close = AsyncMock()
+        describe_topics = AsyncMock(side_effect=error)
+
+    async def live() -> None:
+        world = await calm_world()
+        await world.members[0].lanes._look_at_partitions()
+        with pytest.raises(FixConfiguration, match=type(error).__name__):
+            await topics.partitions(Settings())
+        await world.end()
+
+    with patch.object(topics, "AIOKafkaAdminClient", lambda **_: Dying()):
+        run(live())
