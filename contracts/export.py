@@ -7,7 +7,7 @@ from typing import Any, Literal
 import yaml
 
 from contracts.headers import CE_SOURCE
-from contracts.topics import TOPICS, Topic
+from contracts.topics import TOPICS, Topic, foreign_fields
 
 HERE = Path(__file__).parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -16,12 +16,10 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def schema(topic: Topic) -> dict[str, Any]:
     """JSON Schema (2020-12) of a topic's value; of the headers where the value is another topic's."""
     mode: Literal["serialization", "validation"] = "serialization" if topic.direction == "out" else "validation"
-    return {
-        "$schema": DIALECT,
-        "$id": f"urn:ratchet:{topic.name}",
-        **topic.model.model_json_schema(mode=mode),
-        "additionalProperties": True,
-    }
+    made = topic.model.model_json_schema(mode=mode)
+    for name in sorted(foreign_fields(topic)):
+        made["properties"][name] = {"type": "null", "description": "A field of another topic; not of this one."}
+    return {"$schema": DIALECT, "$id": f"urn:ratchet:{topic.name}", **made, "additionalProperties": True}
 
 
 def asyncapi() -> dict[str, Any]:

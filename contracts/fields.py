@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 ID_PATTERN = r"^[A-Za-z0-9._:@+-]{1,128}$"
 """An id has no slash, so that a key of ids joined by slashes is unambiguous."""
@@ -65,6 +65,25 @@ Minutes = Annotated[int, Field(ge=0), BeforeValidator(integral)]
 ScheduledMinutes = Annotated[int, Field(ge=1, le=MAX_NUMBER), BeforeValidator(integral)]
 Percent = Annotated[int, Field(ge=0, le=100), BeforeValidator(integral)]
 Threshold = Annotated[int, Field(ge=1, le=100), BeforeValidator(integral)]
+_VALID_FOR = re.compile(r"P(\d{1,4}Y)?(\d{1,4}M)?(\d{1,5}D)?", re.ASCII)
+VALID_FOR_PATTERN = r"^P(?=[0-9]*[1-9]|.*[A-Z][0-9]*[1-9])([0-9]{1,4}Y)?([0-9]{1,4}M)?([0-9]{1,5}D)?$"
+
+
+def check_valid_for(text: str) -> str:
+    """An ISO 8601 duration in years, months and days, not of no length. Raises ValueError."""
+    if not _VALID_FOR.fullmatch(text) or not any(digit in text for digit in "123456789"):
+        raise ValueError("must be an ISO 8601 duration in years, months and days, like P1Y, P6M or P1Y6M15D")
+    return text
+
+
+def parse_valid_for(text: str) -> tuple[int, int, int]:
+    """Years, months, days of what `check_valid_for` let pass."""
+    match = _VALID_FOR.fullmatch(text)
+    assert match, "it was checked"
+    years, months, days = (int((part or "0_")[:-1]) for part in match.groups())
+    return years, months, days
+
+
 Timestamp = Annotated[
     int,
     BeforeValidator(parse_timestamp),
@@ -72,6 +91,14 @@ Timestamp = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "maxLength": TIMESTAMP_LIMIT}),
 ]
 """Microseconds since 1970 UTC in Python; RFC 3339 with an offset on the wire."""
+
+
+ValidFor = Annotated[
+    str, AfterValidator(check_valid_for), WithJsonSchema({"type": "string", "pattern": VALID_FOR_PATTERN})
+]
+"""How long a completion is valid."""
+Told = Annotated[str, Field(max_length=1000)]
+"""A text that is kept and shown, and decides nothing."""
 
 
 class Message(BaseModel):

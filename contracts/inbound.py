@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from contracts.fields import (
     Id,
@@ -13,8 +13,11 @@ from contracts.fields import (
     ScheduledMinutes,
     Threshold,
     Timestamp,
+    Told,
+    ValidFor,
     Version,
     course_key,
+    integral,
     record_key,
 )
 
@@ -25,6 +28,24 @@ _WAYS_TO_SAY = ("attended_minutes", "attended_percent", "attended")
 def _given(*names: str) -> dict[str, Any]:
     """JSON Schema: these fields are there and not null."""
     return {"required": list(names), "properties": {name: {"not": {"type": "null"}} for name in names}}
+
+
+def _said(name: str, value: object) -> dict[str, Any]:
+    """JSON Schema: this field is there with this value."""
+    return {"required": [name], "properties": {name: {"const": value}}}
+
+
+class Said(Message):
+    """What somebody says: by whom and why is kept and shown, and decides nothing.
+
+    Fields that are not known are ignored, unless another topic has them (`foreign_fields`).
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    actor: Told | None = None
+    """Who did it: an opaque id."""
+    reason: Told | None = None
 
 
 class AboutRecord(Message):
@@ -42,28 +63,36 @@ class AboutRecord(Message):
         return record_key(self.tenant_id, self.learner_id, self.course_id)
 
 
-class AttendanceChanged(AboutRecord):
-    """A learner's attendance of an event, or of one session of it: exactly one of the three ways to say how much."""
+class Fact(AboutRecord, Said):
+    """What somebody says about one learner's record."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [_given(name) for name in _WAYS_TO_SAY]})
+
+class AttendanceChanged(Fact):
+    """A learner's attendance of an event, or of one session of it: exactly one of the four ways to say it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [*(_given(name) for name in _WAYS_TO_SAY), _said("excused", True)]}
+    )
 
     event_id: Id
     session_id: Id | None = None
     attended_minutes: Minutes | None = None
     attended_percent: Percent | None = None
     attended: bool | None = None
+    excused: bool | None = None
+    """true: it does not count for this learner, neither as attended nor as scheduled."""
     source: Source = "platform"
     upload_id: Id | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        said = (self.attended_minutes, self.attended_percent, self.attended)
+        said = (self.attended_minutes, self.attended_percent, self.attended, self.excused or None)
         if said.count(None) != len(said) - 1:
-            raise ValueError(f"needs exactly one of {', '.join(_WAYS_TO_SAY)}")
+            raise ValueError(f"needs exactly one of {', '.join(_WAYS_TO_SAY)}, or excused: true")
         return self
 
 
-class StepProgressChanged(AboutRecord):
+class StepProgressChanged(Fact):
     """A learner's progress in a step of another kind, such as an On-the-Job Training."""
 
     step_id: Id
@@ -71,19 +100,58 @@ class StepProgressChanged(AboutRecord):
     source: Source = "platform"
 
 
-class EquivalencyGranted(AboutRecord):
-    """The course counts as completed by an equivalent one."""
+class EquivalencyGranted(Fact):
+    """The course counts as completed by an equivalent one; with a step, that step does."""
 
+    step_id: Id | None = None
     equivalent_course_id: Id | None = None
     granted_by: str | None = None
 
 
-class Reassigned(AboutRecord):
-    """A new attempt starts; completion and certificate are removed."""
+class CompletionGranted(Fact):
+    """The course counts as completed: in an older system, or marked by hand. `changed_at` is its date."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": _given("certificate_id"),
+            "then": {
+                "anyOf": [
+                    _said("certificate", "none"),
+                    {"allOf": [_said("source", "import"), {"not": _given("certificate")}]},
+                ]
+            },
+        }
+    )
+
+    source: Literal["manual", "import"] = "manual"
+    certificate: Literal["issue", "none"] | None = None
+    """Not given: as the course awards for `manual`, none for `import`."""
+    certificate_id: Told | None = None
+    """Of the older system, kept as told."""
+
+    @property
+    def is_without_certificate(self) -> bool:
+        return self.certificate == "none" or (self.certificate is None and self.source == "import")
+
+    @model_validator(mode="after")
+    def _one_certificate(self) -> Self:
+        if self.certificate_id is not None and not self.is_without_certificate:
+            raise ValueError("certificate_id is that of the older system: only with certificate: none")
+        return self
+
+
+class Reassigned(Fact):
+    """A new attempt starts; completion and certificate are removed. The steps start again, or are kept."""
+
+    progress: Literal["reset", "keep"] = "reset"
     reassigned_by: str | None = None
-    reason: str | None = None
     due_at: Timestamp | None = None
+
+
+class ReassignmentWithdrawn(Fact):
+    """The reassignment was a mistake: what it ended stands again."""
+
+    reassignment_message_id: Id
 
 
 class ReevaluationRequested(AboutRecord):
@@ -137,7 +205,22 @@ class StepDefinition(Message):
         return self
 
 
-class CourseDefined(Message):
+class Group(Message):
+    """So many of these steps must be complete, as of an event that is offered on several dates."""
+
+    group_id: Id
+    step_ids: Annotated[list[Id], Field(min_length=1, max_length=500)]
+    at_least: Annotated[int, Field(ge=1, le=500), BeforeValidator(integral)]
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        _unique("step_id", self.step_ids)
+        if self.at_least > len(self.step_ids):
+            raise ValueError(f"at_least: {self.at_least} of {len(self.step_ids)} steps can never be complete")
+        return self
+
+
+class CourseDefined(Said):
     """The definition of a course; a higher version replaces a lower one."""
 
     message_id: Id
@@ -148,7 +231,12 @@ class CourseDefined(Message):
     title: str | None = None
     awards_certificate: bool = True
     certificate_on_equivalency: bool = False
+    certificate_after_equivalency: bool = False
+    """A completion by equivalency gets a certificate once the required steps are complete by the learner's own work."""
+    valid_for: ValidFor | None = None
+    """ISO 8601: from `completed_at` to `expires_at`."""
     steps: Annotated[list[StepDefinition], Field(max_length=500)]
+    groups: Annotated[list[Group], Field(max_length=500)] | None = None
 
     @property
     def key(self) -> str:
@@ -162,6 +250,17 @@ class CourseDefined(Message):
     @model_validator(mode="after")
     def _steps_differ(self) -> Self:
         _unique("step_id", (step.step_id for step in self.steps))
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_of_optional_steps(self) -> Self:
+        _unique("group_id", (group.group_id for group in self.groups or ()))
+        required = {step.step_id: step.required for step in self.steps}
+        for group in self.groups or ():
+            for step_id in group.step_ids:
+                if required.get(step_id, True):
+                    missing = f"step {step_id} is not a step of this definition with required: false"
+                    raise ValueError(f"groups: {group.group_id}: {missing}")
         return self
 
 

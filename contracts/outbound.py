@@ -12,7 +12,7 @@ NAMESPACE = UUID("6a1f2c0e-5d0b-5b8e-9c55-0d6f2b7f4d11")
 """Root of every id that Ratchet derives; changing it would change every id ever sent."""
 
 Status = Literal["completed", "incomplete"]
-Via = Literal["steps", "equivalency"]
+Via = Literal["steps", "equivalency", "granted"]
 
 
 def message_id(key: str, sequence: int, content: bytes) -> str:
@@ -86,17 +86,24 @@ class StepCompletionChanged(CompletionChange):
 class CertificateAction(Message):
     """What becomes of the certificate; `certificate_id` is null where there is nothing to do."""
 
-    action: Literal["issue", "revoke", "none"]
+    action: Literal["issue", "revoke", "reinstate", "none"]
     certificate_id: str | None
 
 
 class CourseCompletionChanged(CompletionChange):
-    """The course's status changed."""
+    """The course's status or its certificate changed."""
 
     status: Status
     previous_status: Status
     completed_via: Via | None
     completed_at: Timestamp | None
+    expires_at: Timestamp | None
+    """Null where the course does not expire."""
+    evidence: Literal["held", "withdrawn"] | None
+    due_at: Timestamp | None
+    """Of the reassignment that began the attempt."""
+    course_title: str | None
+    """Of the definition in force."""
     certificate: CertificateAction
 
 

@@ -5,9 +5,11 @@ from typing import Literal, NamedTuple
 from contracts.fields import Message
 from contracts.inbound import (
     AttendanceChanged,
+    CompletionGranted,
     CourseDefined,
     EquivalencyGranted,
     Reassigned,
+    ReassignmentWithdrawn,
     ReevaluationRequested,
     StepProgressChanged,
 )
@@ -45,9 +47,23 @@ STEP_PROGRESS_CHANGED = Topic(
     "lms.step-progress-changed.v1", "in", RECORD_KEY, StepProgressChanged, "A learner's progress in a step was set."
 )
 EQUIVALENCY_GRANTED = Topic(
-    "lms.equivalency-granted.v1", "in", RECORD_KEY, EquivalencyGranted, "The course counts as completed by another."
+    "lms.equivalency-granted.v1",
+    "in",
+    RECORD_KEY,
+    EquivalencyGranted,
+    "The course, or a step of it, counts as completed by another.",
+)
+COMPLETION_GRANTED = Topic(
+    "lms.completion-granted.v1",
+    "in",
+    RECORD_KEY,
+    CompletionGranted,
+    "The course counts as completed, in an older system or marked by hand.",
 )
 REASSIGNED = Topic("lms.reassigned.v1", "in", RECORD_KEY, Reassigned, "The learner is to do the course again.")
+REASSIGNMENT_WITHDRAWN = Topic(
+    "lms.reassignment-withdrawn.v1", "in", RECORD_KEY, ReassignmentWithdrawn, "A reassignment was a mistake."
+)
 COURSE_DEFINED = Topic("lms.course-defined.v1", "in", COURSE_KEY, CourseDefined, "A course got a definition.")
 REEVALUATION_REQUESTED = Topic(
     "completion.reevaluation-requested.v1",
@@ -75,7 +91,7 @@ COURSE_COMPLETION_CHANGED = Topic(
     "out",
     RECORD_KEY,
     CourseCompletionChanged,
-    "The course's completion, and with it perhaps the certificate, changed.",
+    "The course's completion or its certificate changed.",
 )
 DEAD_LETTER = Topic(
     "completion.dead-letter.v1",
@@ -85,7 +101,27 @@ DEAD_LETTER = Topic(
     "A message that could not be used: key, value and headers as they were, and in further headers what is wrong.",
 )
 
-FACTS = (ATTENDANCE_CHANGED, STEP_PROGRESS_CHANGED, EQUIVALENCY_GRANTED, REASSIGNED)
+FACTS = (
+    ATTENDANCE_CHANGED,
+    STEP_PROGRESS_CHANGED,
+    EQUIVALENCY_GRANTED,
+    COMPLETION_GRANTED,
+    REASSIGNED,
+    REASSIGNMENT_WITHDRAWN,
+)
 CONSUMED = (COURSE_DEFINED, *FACTS, REEVALUATION_REQUESTED, REROUTED)
 """All that a worker reads. They have equally many partitions: partition p of each belongs to lane p."""
 TOPICS = (*CONSUMED, STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED, DEAD_LETTER)
+
+
+def owners_of(field: str) -> tuple[str, ...]:
+    """The inbound topics that have a field of this name."""
+    return tuple(topic.name for topic in TOPICS if topic.direction == "in" and field in topic.model.model_fields)
+
+
+def foreign_fields(topic: Topic) -> frozenset[str]:
+    """Fields that others of the inbound topics have and this one has not: on it they are a misunderstanding."""
+    if topic.direction != "in":
+        return frozenset()
+    known = {name for other in TOPICS if other.direction == "in" for name in other.model.model_fields}
+    return frozenset(known - topic.model.model_fields.keys())

@@ -36,7 +36,7 @@ Replayed = tuple[Fact | CourseDefinition, "Said"]
 class Said(Struct, frozen=True):
     """What was decided on one fact or definition. Equal when nobody could tell two decisions apart.
 
-    The step's cause is left out: it only names a rule that stands in `rules` once it speaks.
+    The causes of step and certificate are left out: they only name a rule that stands in `rules` once it speaks.
     """
 
     rules: tuple[str, ...]
@@ -98,21 +98,20 @@ def _replay(facts: Sequence[Fact], timeline: Timeline, tables: Tables) -> Iterat
     for number, item in _in_order_of_time(facts, timeline):
         if isinstance(item, Fact):
             after, changes = decide(record, item, timeline[:number], item.changed_at, tables)
-        elif record.in_progress:
-            after, changes = redecide(record, timeline[:number], item.effective_at, tables)
         else:
-            after, changes = record, ()
+            after, changes = redecide(record, timeline[:number], item.effective_at, tables)
         spoke: tuple[str, ...] = () if after is record else rules_that_spoke(after.decisions[-1])
         step_id = item.step_id if isinstance(item, Fact) and after is not record else None
         record = after
         step = None if step_id is None else record.standing.steps.get(step_id)
+        certificate = record.standing.certificate
         yield (
             item,
             Said(
                 spoke,
                 None if step is None else replace(step, cause=NO_CAUSE),
                 record.standing.course,
-                record.standing.certificate,
+                None if certificate is None else replace(certificate, cause=NO_CAUSE),
                 tuple(change.what for change in changes),
             ),
         )

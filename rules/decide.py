@@ -4,13 +4,24 @@
 announced. A completion once decided is carried in the record's standing, so counting again never takes it away.
 """
 
-from rules.fold import count
-from rules.recount import HistoryNeeded, count_again
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from rules.attempts import due_at, last_certificate, noted, standing_completion, turn
+from rules.fold import count, with_evidence
+from rules.recount import HistoryNeeded, count_again, counts_at_once
+from rules.requirement import is_said_of
 from rules.tables import SHIPPED, Tables
 from rules.values import (
+    Cause,
     Certificate,
+    CertificateAction,
     Change,
+    Course,
     CourseChange,
+    CourseDefinition,
     Decision,
     Fact,
     Instant,
@@ -20,6 +31,7 @@ from rules.values import (
     Standing,
     StepChange,
     Timeline,
+    in_force,
     order,
 )
 
@@ -33,6 +45,15 @@ class MessageIdReused(Exception):
     """The message id is known with other content: the sender must send the new content under an id of its own."""
 
 
+class _Counted(NamedTuple):
+    """A standing after a fact or a definition, and what is to be said of the course."""
+
+    after: Standing
+    course_rule: str | None
+    ended: Cause | None = None
+    returned: Cause | None = None
+
+
 def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, tables: Tables = SHIPPED) -> Decided:
     """Fold one fact into a record. A duplicate changes nothing. Raises MessageIdReused, HistoryNeeded."""
     known = record.facts.get(fact.message_id)
@@ -43,73 +64,20 @@ def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, 
     assert record.definition_version <= (timeline[-1].version if timeline else 0), (
         "the timeline is older than the record"
     )
-    place = fact.changed_at, fact.message_id
-    arrival = tables.arrival.lookup[_arrival(record, fact, place, timeline),]
-    attempt, reassigned = record.attempt, record.reassigned
-    if fact.kind == "reassigned":
-        attempt += 1
-        reassigned = place if reassigned is None else max(place, reassigned)
-    facts = {**record.facts, fact.message_id: fact}
-    latest = record.latest
-    if latest is None or place > latest:
-        latest = place
-    else:
-        facts = {known.message_id: known for known in sorted(facts.values(), key=order)}
-    before, version, overridden = record.standing, record.definition_version, record.overridden
-    between, after, course_rule = None, before, None
+    place = order(fact)
+    how = _arrival(record, fact, place, timeline)
+    arrival = tables.arrival.lookup[how,]
+    knowing = _with(record, fact, place)
     counts = arrival.then["facts"]
-    if counts == "count":
-        version = timeline[-1].version
-        after, course_rule = count(before, fact, timeline[-1], attempt, tables)
-    elif counts == "count_again":
-        version = timeline[-1].version
-        counting = Record(
-            attempt,
-            before,
-            facts,
-            latest,
-            reassigned,
-            overridden,
-            record.definition_version,
-            0,
-            (),
-            0,
-            record.checkpoint,
-        )
-        counted = count_again(counting, timeline, tables)
-        between, after, overridden = counted.between, counted.after, counted.overridden
-        course_rule = counted.spoken.get(fact.message_id)
-    elif arrival.rule_id == "fact-is-overridden":
-        overridden = overridden | {fact.message_id}
-    changes = _changes(before, between, after, record.sequence, attempt, decided_at)
-    decision = Decision(
-        record.decided + 1,
-        fact.message_id,
-        fact.changed_at,
-        decided_at,
-        timeline[-1].version if timeline else 0,
-        arrival.rule_id,
-        fact.step_id,
-        *_shown(fact, before, after),
-        before.course,
-        after.course,
-        course_rule,
-        changes,
-    )
-    decided = Record(
-        attempt,
-        after,
-        facts,
-        latest,
-        reassigned,
-        overridden,
-        version,
-        record.sequence + len(changes),
-        (*record.decisions, decision),
-        record.decided + 1,
-        record.checkpoint,
-    )
-    return decided, changes
+    if counts == "keep":
+        counted = _Counted(record.standing, None)
+        if how == "overridden":
+            knowing = replace(knowing, overridden=knowing.overridden | {fact.message_id})
+    else:
+        knowing, counted = _count(record, knowing, fact, counts, timeline, tables)
+        knowing = replace(knowing, definition_version=timeline[-1].version)
+    shown = _shown(fact, record.standing, counted.after)
+    return _decided(record, knowing, fact, arrival.rule_id, shown, counted, timeline, decided_at)
 
 
 def redecide(record: Record, timeline: Timeline, decided_at: Instant, tables: Tables = SHIPPED) -> Decided:
@@ -119,48 +87,96 @@ def redecide(record: Record, timeline: Timeline, decided_at: Instant, tables: Ta
     """
     if not timeline or record.definition_version >= timeline[-1].version or record.latest is None:
         return record, NOTHING
-    arrival = tables.arrival.lookup["new_definition",]
-    before, newest = record.standing, timeline[-1]
-    counted = count_again(record, timeline, tables)
-    after = counted.after
-    changes = _changes(before, counted.between, after, record.sequence, record.attempt, decided_at)
+    arrival, newest = tables.arrival.lookup["new_definition",], timeline[-1]
+    again = count_again(record, timeline, standing_completion(record.standing), tables)
+    counted = _Counted(_finished(record, again.after, None, timeline, tables), again.spoken.get(newest.message_id))
+    knowing = replace(record, definition_version=newest.version)
+    return _decided(record, knowing, newest, arrival.rule_id, (None, None, None), counted, timeline, decided_at)
+
+
+def _with(record: Record, fact: Fact, place: Order) -> Record:
+    """The record, knowing the fact."""
+    facts, latest = {**record.facts, fact.message_id: fact}, record.latest
+    if latest is None or place > latest:
+        latest = place
+    else:
+        facts = {known.message_id: known for known in sorted(facts.values(), key=order)}
+    knowing = replace(record, facts=facts, latest=latest)
+    return noted(knowing, fact) if fact.kind in ("reassigned", "withdrawn") else knowing
+
+
+def _count(
+    record: Record, knowing: Record, fact: Fact, counts: str, timeline: Timeline, tables: Tables
+) -> tuple[Record, _Counted]:
+    ended = returned = None
+    rule_id: str | None
+    if fact.kind in ("reassigned", "withdrawn"):
+        turned = turn(record, knowing, fact, timeline, tables)
+        knowing = replace(knowing, earned=turned.earned)
+        after, rule_id, ended, returned = turned.after, turned.spoken[fact.message_id], turned.ended, turned.returned
+    elif counts == "count" and counts_at_once(record):
+        after, rule_id = count(record.standing, fact, timeline[-1], record.attempt, tables)
+    else:
+        counted = count_again(knowing, timeline, standing_completion(record.standing), tables)
+        after, rule_id = counted.after, counted.spoken.get(fact.message_id)
+    return knowing, _Counted(_finished(record, after, ended, timeline, tables), rule_id, ended, returned)
+
+
+def _finished(record: Record, after: Standing, ended: Cause | None, timeline: Timeline, tables: Tables) -> Standing:
+    """What does not depend on how it was counted: the evidence, and the certificate that an incomplete course had."""
+    return last_certificate(record.standing, with_evidence(after, timeline, tables), ended)
+
+
+def _decided(
+    before: Record,
+    knowing: Record,
+    cause: Fact | CourseDefinition,
+    arrival: str,
+    shown: tuple[Shown | None, Shown | None, str | None],
+    counted: _Counted,
+    timeline: Timeline,
+    decided_at: Instant,
+) -> Decided:
+    """The record with the decision in it, and what is to be announced."""
+    changes = _changes(before, knowing, counted, timeline, decided_at)
+    if isinstance(cause, Fact):
+        changed_at, step_id = cause.changed_at, cause.step_id
+    else:
+        changed_at, step_id = cause.effective_at, None
     decision = Decision(
-        record.decided + 1,
-        newest.message_id,
-        newest.effective_at,
+        before.decided + 1,
+        cause.message_id,
+        changed_at,
         decided_at,
-        newest.version,
-        arrival.rule_id,
-        None,
-        None,
-        None,
-        None,
-        before.course,
-        after.course,
-        counted.spoken.get(newest.message_id),
+        timeline[-1].version if timeline else 0,
+        arrival,
+        step_id,
+        *shown,
+        before.standing.course,
+        counted.after.course,
+        counted.course_rule,
         changes,
     )
-    decided = Record(
-        record.attempt,
-        after,
-        record.facts,
-        record.latest,
-        record.reassigned,
-        counted.overridden,
-        newest.version,
-        record.sequence + len(changes),
-        (*record.decisions, decision),
-        record.decided + 1,
-        record.checkpoint,
+    decided = replace(
+        knowing,
+        standing=counted.after,
+        sequence=before.sequence + len(changes),
+        decisions=(*before.decisions, decision),
+        decided=before.decided + 1,
     )
     return decided, changes
 
 
 def _arrival(record: Record, fact: Fact, place: Order, timeline: Timeline) -> str:
-    if record.reassigned is not None and place < record.reassigned:
+    withdrawn = _withdrawal(record, fact)
+    if withdrawn == "withdrawal" and timeline and record.checkpoint is not None:
+        raise HistoryNeeded
+    if withdrawn is not None:
+        return withdrawn if timeline or withdrawn != "withdrawal" else "before_definition"
+    if record.counts_from is not None and place < record.counts_from:
         return "of_earlier_attempt"
     late = record.latest is not None and place < record.latest
-    if late and _is_overridden(record, fact, place):
+    if late and timeline and _is_overridden(record, fact, place, timeline):
         return "overridden"
     if record.checkpoint is not None and place < record.checkpoint.place:
         raise HistoryNeeded
@@ -171,6 +187,17 @@ def _arrival(record: Record, fact: Fact, place: Order, timeline: Timeline) -> st
         return "late"
     known = record.latest is None or record.definition_version == newest.version
     return "newest" if known else "new_definition"
+
+
+def _withdrawal(record: Record, fact: Fact) -> str | None:
+    """What a withdrawal, or a reassignment that is withdrawn already, comes to; None for every other fact."""
+    if fact.kind == "reassigned":
+        return "withdrawal" if fact.message_id in record.withdrawals else None
+    if fact.withdraws is None:
+        return None
+    if fact.withdraws in record.withdrawals:
+        return "withdrawal_again"
+    return "withdrawal" if fact.withdraws in record.reassignments else "withdrawal_of_unknown"
 
 
 def _shown(fact: Fact, before: Standing, after: Standing) -> tuple[Shown | None, Shown | None, str | None]:
@@ -185,51 +212,66 @@ def _shown(fact: Fact, before: Standing, after: Standing) -> tuple[Shown | None,
     return None if was is None else Shown(was.percent, was.complete, was.unresolved), shown, rule_id
 
 
-def _is_overridden(record: Record, fact: Fact, place: Order) -> bool:
-    """A later known value replaces this one wholly; not while something said of the step cannot be decided."""
-    if fact.step_id is None:
-        return False
-    step = record.standing.steps.get(fact.step_id)
-    if step is not None and step.unresolved:
-        return False
-    return any(
-        known.step_id == fact.step_id and known.session_id in (None, fact.session_id) and order(known) > place
+def _is_overridden(record: Record, fact: Fact, place: Order, timeline: Timeline) -> bool:
+    """Whether a known later value replaces this one wholly, by the definition in force when that was said."""
+    return fact.step_id is not None and any(
+        known.step_id == fact.step_id
+        and known.session_id in (None, fact.session_id)
+        and known.value is not None
+        and order(known) > place
+        and is_said_of(in_force(timeline, order(known)).steps.get(fact.step_id), known.session_id, known.value)
         for known in record.facts.values()
     )
 
 
 def _changes(
-    old: Standing, between: Standing | None, new: Standing, sequence: int, attempt: int, decided_at: Instant
+    before: Record, knowing: Record, counted: _Counted, timeline: Timeline, decided_at: Instant
 ) -> tuple[Change, ...]:
     """What differs, to be announced in this order: steps, then the course, which may fall and rise again."""
-    if new is old:
+    if counted.after is before.standing:
         return NOTHING
-    changes = []
+    whats: list[tuple[Cause, StepChange | CourseChange]] = [
+        *_step_changes(before.standing, counted.after),
+        *_course_changes(before, knowing, counted, timeline),
+    ]
+    return tuple(
+        Change(before.sequence + number, knowing.attempt, cause, decided_at, what)
+        for number, (cause, what) in enumerate(whats, 1)
+    )
+
+
+def _step_changes(old: Standing, new: Standing) -> Iterator[tuple[Cause, StepChange]]:
     for step_id, step in new.steps.items():
         before = old.steps.get(step_id)
         if before is step or step.kind is None:
             continue
         percent, complete = (0, False) if before is None else (before.percent, before.complete)
         if step.percent != percent or step.complete != complete:
-            sequence += 1
-            what = StepChange(step_id, step.kind, step.percent, percent, step.complete, complete, new.course)
-            changes.append(Change(sequence, attempt, step.cause, decided_at, what))
-    if old.course is not new.course:
-        at = old
-        for standing in (new,) if between is None else (between, new):
-            cause = standing.course_cause
-            if cause is not None and standing.course.status != at.course.status:
-                sequence += 1
-                what_course = _course_change(standing, at.certificate)
-                changes.append(Change(sequence, attempt, cause, decided_at, what_course))
-                at = standing
-    return tuple(changes)
+            yield (
+                step.cause,
+                StepChange(step_id, step.kind, step.percent, percent, step.complete, complete, new.course),
+            )
 
 
-def _course_change(standing: Standing, before: Certificate | None) -> CourseChange:
-    course, certificate = standing.course, standing.certificate
-    if certificate is None or certificate == before:
-        return CourseChange(course.completed_via, course.completed_at, "none", None)
-    if certificate.status == "issued":
-        return CourseChange(course.completed_via, course.completed_at, "issue", certificate.attempt)
-    return CourseChange(course.completed_via, course.completed_at, "revoke", certificate.attempt)
+def _course_changes(
+    before: Record, knowing: Record, counted: _Counted, timeline: Timeline
+) -> Iterator[tuple[Cause, CourseChange]]:
+    old, new, title = before.standing, counted.after, timeline[-1].title if timeline else None
+    stood, stands = old.course.completed_via is not None, new.course.completed_via is not None
+    told = due_at(knowing), title
+    if counted.ended is not None:
+        revoked = old.certificate
+        yield counted.ended, CourseChange(Course(), stood, *_action("revoke", revoked), *told)
+        stood = False
+    certificate = new.certificate
+    if stands and not stood:
+        cause = counted.returned or new.course_cause
+        assert cause is not None, "a completion has a cause"
+        issued = certificate is not None and certificate.attempt == knowing.attempt
+        yield cause, CourseChange(new.course, stood, *_action("issue" if issued else "reinstate", certificate), *told)
+    elif stands and certificate is not None and certificate != old.certificate:
+        yield certificate.cause, CourseChange(new.course, stood, *_action("issue", certificate), *told)
+
+
+def _action(action: CertificateAction, certificate: Certificate | None) -> tuple[CertificateAction, int | None]:
+    return ("none", None) if certificate is None else (action, certificate.attempt)

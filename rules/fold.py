@@ -8,63 +8,54 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from rules.requirement import UNDECIDABLE, measure
-from rules.tables import Tables
-from rules.values import Cause, Certificate, Course, CourseDefinition, Fact, Order, Standing, Step, Value, order
+from rules.requirement import UNDECIDABLE, course_is_met, is_gone, measure, still_met
+from rules.tables import Row, Tables
+from rules.validity import expiry
+from rules.values import (
+    Cause,
+    Certificate,
+    Course,
+    CourseDefinition,
+    Fact,
+    GrantedCertificate,
+    Instant,
+    Standing,
+    Step,
+    Timeline,
+    Value,
+    Via,
+)
 
 NO_SESSIONS: Mapping[str, Value] = {}
 Moved = tuple[Standing, str]
+VIA: Mapping[str, Via] = {
+    "completed_via_steps": "steps",
+    "completed_via_equivalency": "equivalency",
+    "completed_via_granted": "granted",
+}
 
 
 def count(standing: Standing, fact: Fact, definition: CourseDefinition, attempt: int, tables: Tables) -> Moved:
-    """Fold one fact onto the standing."""
-    if fact.kind == "reassigned":
-        return start_again(standing, order(fact), definition, attempt, tables)
-    if fact.kind == "equivalency":
+    """Fold one fact onto the standing; reassignments and withdrawals are the subject of rules.attempts."""
+    if fact.step_id is None:
         cause = Cause(fact.message_id, fact.changed_at, "")
-        return _decide_course(standing, standing.steps, "equivalency", cause, definition, attempt, tables)
-    assert fact.step_id is not None, "attendance and progress are of a step"
+        return decide_course(standing, fact.kind, cause, definition, attempt, tables, fact.certificate)
+    assert fact.value is not None, "what is of a step has a value"
     before = standing.steps.get(fact.step_id)
+    base: Value | None
     sessions: Mapping[str, Value]
     if fact.session_id is None:
         base, sessions = fact.value, NO_SESSIONS
     else:
-        assert fact.value is not None, "attendance and progress have a value"
         base, known = (None, NO_SESSIONS) if before is None else (before.base, before.sessions)
         sessions = {**known, fact.session_id: fact.value}
     step = _judge(
         before, fact.step_id, base, sessions, "reported", fact.message_id, fact.changed_at, definition, tables
     )
-    steps = {**standing.steps, fact.step_id: step}
-    return _decide_course(standing, steps, "step", step.cause, definition, attempt, tables)
-
-
-def start_again(standing: Standing, start: Order, definition: CourseDefinition, attempt: int, tables: Tables) -> Moved:
-    """Fold a reassignment: every step back to 0 %; the course too, unless it was completed after it (Disorder)."""
-    row = tables.step.lookup["reassigned", "not_met", "complete"]
-    changed_at, message_id = start
-    cause = Cause(message_id, changed_at, row.rule_id)
-    steps = {
-        step_id: Step(step_id, step.kind, 0, False, False, None, NO_SESSIONS, cause)
-        for step_id, step in standing.steps.items()
-        if step.kind is not None
-    }
-    decided = standing.course_cause
-    outlived = standing.course.completed_via is not None and (
-        decided is not None and (decided.changed_at, decided.message_id) > start
+    moved = Standing(
+        {**standing.steps, fact.step_id: step}, standing.course, standing.certificate, standing.course_cause
     )
-    trigger = "reassigned_before_completion" if outlived else "reassigned"
-    return _decide_course(standing, steps, trigger, cause, definition, attempt, tables)
-
-
-def consult(
-    standing: Standing, steps: Mapping[str, Step], definition: CourseDefinition, attempt: int, tables: Tables
-) -> Standing:
-    """Put steps in place that were counted before: what a completed course says of its evidence follows from them."""
-    if standing.course.completed_via is None:
-        return replace(standing, steps=steps)
-    nobody = Cause("", 0, "")
-    return _decide_course(standing, steps, "step", nobody, definition, attempt, tables)[0]
+    return decide_course(moved, "step", step.cause, definition, attempt, tables)
 
 
 def redefine(standing: Standing, definition: CourseDefinition, attempt: int, tables: Tables) -> Moved:
@@ -78,7 +69,39 @@ def redefine(standing: Standing, definition: CourseDefinition, attempt: int, tab
         same = judged.percent == step.percent and judged.complete == step.complete
         steps[step_id] = replace(judged, cause=step.cause) if same else judged
     cause = Cause(message_id, effective_at, "")
-    return _decide_course(standing, steps, "definition", cause, definition, attempt, tables)
+    return decide_course(replace(standing, steps=steps), "definition", cause, definition, attempt, tables)
+
+
+def award(standing: Standing, definition: CourseDefinition, attempt: int, tables: Tables) -> Moved:
+    """What the definition in force when the course was completed says of its certificate."""
+    cause = Cause(definition.message_id, definition.effective_at, "")
+    return decide_course(standing, "definition", cause, definition, attempt, tables, at=standing.course.completed_at)
+
+
+def started_again(steps: Mapping[str, Step], changed_at: int, message_id: str, tables: Tables) -> dict[str, Step]:
+    """Every step of these back to 0 %, by a reassignment."""
+    cause = Cause(message_id, changed_at, tables.step.lookup["reassigned", "not_met", "complete"].rule_id)
+    return {
+        step_id: Step(step_id, step.kind, 0, False, False, None, NO_SESSIONS, cause)
+        for step_id, step in steps.items()
+        if step.kind is not None
+    }
+
+
+def with_evidence(standing: Standing, timeline: Timeline, tables: Tables) -> Standing:
+    """Judge the evidence by the definition that was in force at `completed_at`."""
+    course = standing.course
+    if course.completed_via is None or course.completed_at is None:
+        return standing
+    completed, requirement = "otherwise", "met"
+    if course.completed_via == "steps":
+        earned_under = next((one for one in reversed(timeline) if one.effective_at <= course.completed_at), timeline[0])
+        completed, requirement = "by_steps", "met" if still_met(earned_under, standing.steps) else "not_met"
+    outcome = tables.evidence.lookup[completed, requirement].then["evidence"]
+    evidence = None if outcome == "none" else outcome
+    if evidence == course.evidence:
+        return standing
+    return replace(standing, course=replace(course, evidence=evidence))
 
 
 def _judge(
@@ -93,7 +116,12 @@ def _judge(
     tables: Tables,
 ) -> Step:
     required = definition.steps.get(step_id)
-    percent, verdict, waits = UNDECIDABLE if required is None else measure(required, base, sessions)
+    if required is None:
+        percent, verdict, waits = UNDECIDABLE
+    else:
+        percent, verdict, waits = measure(required, base, sessions)
+        if trigger == "definition" and verdict == "not_met" and waits and is_gone(required, sessions):
+            verdict = "undecidable"
     if before is None:
         kind, shown, complete = None, 0, False
     else:
@@ -109,56 +137,76 @@ def _judge(
     return Step(step_id, kind, percent, complete, waits, base, sessions, Cause(message_id, changed_at, row.rule_id))
 
 
-def _decide_course(
+def decide_course(
     standing: Standing,
-    steps: Mapping[str, Step],
     trigger: str,
     by: Cause,
     definition: CourseDefinition,
     attempt: int,
     tables: Tables,
+    granted: GrantedCertificate | None = None,
+    at: Instant | None = None,
 ) -> Moved:
-    """Ask the course table; `by` names the fact or definition that asks."""
-    course = standing.course
+    """Ask the course table; `by` names the fact or definition that asks, `granted` what it says of the certificate.
+
+    `at`: the instant that is asked about, where it is not that of `by`.
+    """
+    course, steps = standing.course, standing.steps
+
+    def is_complete(step_id: str) -> bool:
+        step = steps.get(step_id)
+        return step is not None and step.complete
+
+    met = course_is_met(definition, is_complete)
     row = tables.course.lookup[
         "incomplete" if course.completed_via is None else "completed",
         trigger,
-        "all_complete" if _all_complete(steps, definition.required) else "not_all_complete",
+        "met" if met else "not_met",
+        "due" if _is_due(standing, definition, met, by.changed_at if at is None else at) else "not_due",
     ]
-    outcome = row.then["course"]
-    if outcome == "unchanged":
-        if course.completed_via == "steps":
-            evidence = row.then["evidence"]
-            if evidence not in ("unchanged", course.evidence):
-                course = replace(course, evidence=evidence)
-        return Standing(steps, course, standing.certificate, standing.course_cause), row.rule_id
     cause = Cause(by.message_id, by.changed_at, row.rule_id)
-    if outcome == "incomplete":
-        course = Course()
-    elif outcome == "completed_via_steps":
-        course = Course("steps", by.changed_at, "held")
-    else:
-        course = Course("equivalency", by.changed_at)
-    certificate = _certificate(standing.certificate, row.then["certificate"], definition, attempt)
+    outcome = row.then["course"]
+    if outcome not in VIA:
+        issued = Certificate(attempt, "issued", cause) if row.then["certificate"] == "issue" else standing.certificate
+        return Standing(steps, course, issued, standing.course_cause), row.rule_id
+    course = Course(
+        VIA[outcome],
+        by.changed_at,
+        "held" if outcome == "completed_via_steps" else None,
+        expiry(by.changed_at, definition.valid_for),
+        granted == "none",
+    )
+    certificate = Certificate(attempt, "issued", cause) if _is_issued(row, definition, granted) else None
     return Standing(steps, course, certificate, cause), row.rule_id
 
 
-def _all_complete(steps: Mapping[str, Step], required: tuple[str, ...]) -> bool:
-    """A definition with no required step never completes a course by itself."""
-    for step_id in required:
-        step = steps.get(step_id)
-        if step is None or not step.complete:
-            return False
-    return bool(required)
-
-
-def _certificate(
-    certificate: Certificate | None, outcome: str, definition: CourseDefinition, attempt: int
-) -> Certificate | None:
-    if outcome == "revoke" and certificate is not None:
-        return Certificate(certificate.attempt, "revoked")
-    awarded = definition.awards_certificate and (
+def _is_issued(row: Row, definition: CourseDefinition, granted: GrantedCertificate | None) -> bool:
+    outcome = row.then["certificate"]
+    if outcome == "issue_if_granted":
+        return granted == "issue" or (granted == "as_awarded" and definition.awards_certificate)
+    return definition.awards_certificate and (
         outcome == "issue_if_awarded"
         or (outcome == "issue_if_awarded_on_equivalency" and definition.certificate_on_equivalency)
     )
-    return Certificate(attempt, "issued") if awarded else certificate
+
+
+def _is_due(standing: Standing, definition: CourseDefinition, met: bool, at: Instant) -> bool:
+    """Whether the definition awards a certificate, from this instant on, for a completion that has none."""
+    course = standing.course
+    if course.completed_at is None or at < course.completed_at or standing.certificate is not None:
+        return False
+    if not definition.awards_certificate or course.certificate_waived:
+        return False
+    if course.completed_via != "equivalency" or definition.certificate_on_equivalency:
+        return True
+    return met and definition.certificate_after_equivalency and _is_own_work(standing.steps, definition)
+
+
+def _is_own_work(steps: Mapping[str, Step], definition: CourseDefinition) -> bool:
+    """Whether the course is met without the steps that were granted."""
+
+    def by_learner(step_id: str) -> bool:
+        step = steps.get(step_id)
+        return step is not None and step.complete and (step.base is None or step.base.unit != "granted")
+
+    return course_is_met(definition, by_learner)

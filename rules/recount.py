@@ -1,9 +1,10 @@
-"""Counts an attempt again, in order of time, from its start or from the record's checkpoint.
+"""Counts an attempt again, in order of time, from where its steps start or from the record's checkpoint.
 
 A checkpoint holds what the steps had come to at some place in time; the facts up to there need not be at hand. Counting
 from it gives exactly what counting from the start would give, unless something changes before it: a fact or a
-definition that belongs there, or a step that cannot be decided, whose facts may count after all. Then `HistoryNeeded`
-says that the facts before the checkpoint must be recalled first.
+definition that belongs there, a withdrawn reassignment, or a step that cannot be decided, which keeps a standing from
+facts that a later one had overridden. Then `HistoryNeeded` says that the facts before the checkpoint must be recalled
+first.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,9 +12,23 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from rules.fold import consult, count, redefine, start_again
+from rules.fold import award, count, decide_course, redefine, started_again
 from rules.tables import Tables
-from rules.values import Checkpoint, CourseDefinition, Fact, Order, Record, Standing, Timeline, order
+from rules.values import (
+    Cause,
+    Checkpoint,
+    CourseDefinition,
+    Earned,
+    Fact,
+    Order,
+    Record,
+    Standing,
+    Step,
+    Timeline,
+    begins,
+    in_force,
+    order,
+)
 
 
 class HistoryNeeded(Exception):
@@ -21,51 +36,50 @@ class HistoryNeeded(Exception):
 
 
 class Counted(NamedTuple):
-    """A standing counted again, from the reassignment that started the attempt (`between`, None in a first one)."""
+    """A standing counted again."""
 
-    between: Standing | None
     after: Standing
     spoken: Mapping[str, str]
     """The course row that spoke on each message."""
-    overridden: frozenset[str]
 
 
-def count_again(record: Record, timeline: Timeline, tables: Tables) -> Counted:
+def count_again(record: Record, timeline: Timeline, carried: Earned | None, tables: Tables) -> Counted:
     """Count the current attempt's facts and definitions again, in order of time, each under the definition of its time.
 
-    The course completion and the certificate are carried along: they were announced. A step stays as it was while it
-    cannot be decided, and then what it was depends on facts that a later one had overridden: those count after all.
-    Raises HistoryNeeded.
+    The completion that is `carried` stands from the attempt's beginning, whatever is counted: it was announced. Facts
+    that were overridden when they came decide nothing, but a step that cannot be decided keeps the standing that it has
+    from all of them. Raises HistoryNeeded.
     """
     checkpoint = _checkpoint(record)
     if checkpoint is not None:
         _check_definitions(record, checkpoint, timeline)
-        _check_resolved(record.standing, checkpoint)
-    counted = _count_all(record, timeline, tables)
-    undecided = {step_id for step_id, step in counted.after.steps.items() if step.unresolved}
-    if checkpoint is not None and undecided:
-        raise HistoryNeeded
-    restored = {
-        message_id
-        for message_id in record.overridden
-        if record.facts[message_id].step_id in undecided and _is_of_attempt(record.facts[message_id], record.reassigned)
-    }
-    if restored:
-        counted = _count_all(replace(record, overridden=record.overridden - restored), timeline, tables)
+        _check_resolved(record.standing.steps, checkpoint)
+    counted = _count(record, timeline, carried, tables)
+    if _is_undecided(counted.after.steps):
+        if checkpoint is not None:
+            raise HistoryNeeded
+        if record.overridden:
+            of_all = _count(replace(record, overridden=frozenset()), timeline, carried, tables)
+            counted = Counted(replace(counted.after, steps=of_all.after.steps), counted.spoken)
     return counted
+
+
+def counts_at_once(record: Record) -> bool:
+    """Whether the standing's steps are what decides: not where one keeps the standing of an overridden fact."""
+    return not record.overridden or not _is_undecided(record.standing.steps)
 
 
 def checkpoint_at(place: Order, record: Record, timeline: Timeline, tables: Tables) -> Checkpoint:
     """What the steps had come to at a place in time, as far as the record's own definition version knows."""
     known = tuple(definition for definition in timeline if definition.version <= record.definition_version)
-    if not known or (record.reassigned is not None and place <= record.reassigned):
+    if not known or (record.counts_from is not None and place <= record.counts_from):
         return Checkpoint(place, {})
-    return Checkpoint(place, _count_all(record, known, tables, until=place).after.steps)
+    return Checkpoint(place, _count(record, known, None, tables, until=place).after.steps)
 
 
 def _checkpoint(record: Record) -> Checkpoint | None:
-    """The checkpoint, where it lies in the current attempt."""
-    checkpoint, start = record.checkpoint, record.reassigned
+    """The checkpoint, where it lies among the facts that count."""
+    checkpoint, start = record.checkpoint, record.counts_from
     if checkpoint is None or (start is not None and checkpoint.place <= start):
         return None
     return checkpoint
@@ -74,61 +88,91 @@ def _checkpoint(record: Record) -> Checkpoint | None:
 def _check_definitions(record: Record, checkpoint: Checkpoint, timeline: Timeline) -> None:
     """A definition that the checkpoint does not know must not begin before it; the first covers all time before it."""
     news = [definition for definition in timeline if definition.version > record.definition_version]
-    if record.definition_version == 0 or any(_begins(definition) < checkpoint.place for definition in news):
+    if record.definition_version == 0 or any(begins(definition) < checkpoint.place for definition in news):
         raise HistoryNeeded
 
 
-def _check_resolved(standing: Standing, checkpoint: Checkpoint) -> None:
-    if any(step.unresolved for steps in (standing.steps, checkpoint.steps) for step in steps.values()):
+def _check_resolved(steps: Mapping[str, Step], checkpoint: Checkpoint) -> None:
+    if _is_undecided(steps) or _is_undecided(checkpoint.steps):
         raise HistoryNeeded
 
 
-def _count_all(record: Record, timeline: Timeline, tables: Tables, until: Order | None = None) -> Counted:
-    before, start, attempt = record.standing, record.reassigned, record.attempt
-    checkpoint = _checkpoint(record)
-    standing = replace(before, steps={})
-    definition, between = timeline[0], None
-    spoken: dict[str, str] = {}
-    if start is not None:
-        definition = _in_force(timeline, start)
-        between, spoken[start[1]] = start_again(before, start, definition, attempt, tables)
-        standing = between
+def _is_undecided(steps: Mapping[str, Step]) -> bool:
+    return any(step.unresolved for step in steps.values())
+
+
+def _count(
+    record: Record, timeline: Timeline, carried: Earned | None, tables: Tables, until: Order | None = None
+) -> Counted:
+    start, attempt, checkpoint = record.counts_from, record.attempt, _checkpoint(record)
+    definition = timeline[0] if start is None else in_force(timeline, start)
+    steps = {} if start is None else started_again(record.standing.steps, start[0], start[2], tables)
     if checkpoint is not None:
-        definition = _in_force(timeline, checkpoint.place)
-        steps = {**standing.steps, **checkpoint.steps}
-        standing = consult(standing, steps, definition, attempt, tables)
-    after = start if checkpoint is None else checkpoint.place
-    following = [later for later in timeline[1:] if later.version > definition.version]
-    for item in _in_order_of_time(record, following, after, until):
+        start, definition = checkpoint.place, in_force(timeline, checkpoint.place)
+        steps |= checkpoint.steps
+    standing, spoken = Standing(steps), dict[str, str]()
+    began = record.started is None or (start is not None and record.started <= start)
+    if began:
+        standing = _carrying(standing, carried)
+    later = [one for one in timeline if one.version > definition.version]
+    for item in _in_order_of_time(record, later, start, until):
+        if began:
+            standing = _awarded(standing, definition, item, attempt, tables)
         if isinstance(item, CourseDefinition):
             definition = item
-            standing, spoken[item.message_id] = redefine(standing, definition, attempt, tables)
+            standing, rule_id = redefine(standing, definition, attempt, tables)
+        elif item.kind != "reassigned":
+            standing, rule_id = count(standing, item, definition, attempt, tables)
+        elif order(item) == record.started:
+            began, cause = True, Cause(item.message_id, item.changed_at, "")
+            standing = _carrying(standing, carried)
+            standing, rule_id = (
+                decide_course(standing, "reassigned_keeping_steps", cause, definition, attempt, tables)
+                if carried is None
+                else (standing, "")
+            )
         else:
-            standing, spoken[item.message_id] = count(standing, item, definition, attempt, tables)
-    return Counted(between, _known_kinds(before, standing), spoken, record.overridden)
+            continue
+        if began and rule_id:
+            spoken[item.message_id] = rule_id
+    if began:
+        standing = _awarded(standing, definition, None, attempt, tables)
+    return Counted(replace(standing, steps=_known_kinds(record.standing.steps, standing.steps)), spoken)
 
 
-def _in_force(timeline: Timeline, place: Order) -> CourseDefinition:
-    return [timeline[0], *(later for later in timeline[1:] if _begins(later) < place)][-1]
+def _carrying(standing: Standing, carried: Earned | None) -> Standing:
+    """At the beginning of the attempt: what was decided before it is not its."""
+    if carried is None:
+        return Standing(standing.steps)
+    return Standing(standing.steps, carried.course, carried.certificate, carried.cause)
 
 
-def _known_kinds(before: Standing, after: Standing) -> Standing:
+def _awarded(
+    standing: Standing,
+    definition: CourseDefinition,
+    item: Fact | CourseDefinition | None,
+    attempt: int,
+    tables: Tables,
+) -> Standing:
+    """Where the completion lies before the next item, the definition in force then may award a certificate for it."""
+    completed_at = standing.course.completed_at
+    if completed_at is None or standing.certificate is not None:
+        return standing
+    if isinstance(item, CourseDefinition) and item.effective_at <= completed_at:
+        return standing
+    if isinstance(item, Fact) and item.changed_at < completed_at:
+        return standing
+    return award(standing, definition, attempt, tables)[0]
+
+
+def _known_kinds(before: Mapping[str, Step], after: Mapping[str, Step]) -> Mapping[str, Step]:
     """A step announced before stays one, though no definition of its facts' times has it."""
     lost = {
-        step_id: replace(step, kind=before.steps[step_id].kind)
-        for step_id, step in after.steps.items()
-        if step.kind is None and step_id in before.steps
+        step_id: replace(step, kind=before[step_id].kind)
+        for step_id, step in after.items()
+        if step.kind is None and step_id in before
     }
-    return replace(after, steps={**after.steps, **lost}) if lost else after
-
-
-def _is_of_attempt(fact: Fact, start: Order | None) -> bool:
-    return start is None or order(fact) > start
-
-
-def _begins(definition: CourseDefinition) -> Order:
-    """A definition comes before the facts of the same instant: it is in force from there on."""
-    return definition.effective_at, ""
+    return {**after, **lost} if lost else after
 
 
 def _in_order_of_time(
@@ -137,14 +181,20 @@ def _in_order_of_time(
     number = 0
     for fact in record.facts.values():
         place = order(fact)
-        if (after is not None and place <= after) or fact.message_id in record.overridden:
+        if (after is not None and place <= after) or not _counts(fact, record):
             continue
         if until is not None and place > until:
             break
-        while number < len(definitions) and _begins(definitions[number]) < place:
+        while number < len(definitions) and begins(definitions[number]) < place:
             yield definitions[number]
             number += 1
         yield fact
     for definition in definitions[number:]:
-        if until is None or _begins(definition) < until:
+        if until is None or begins(definition) < until:
             yield definition
+
+
+def _counts(fact: Fact, record: Record) -> bool:
+    if fact.kind == "withdrawn" or fact.message_id in record.overridden:
+        return False
+    return fact.kind != "reassigned" or fact.message_id not in record.withdrawals

@@ -1,17 +1,17 @@
 """The arithmetic of requirements, in integers only (domain.md, Percent and requirement).
 
-An event is met when `attended * 100 >= threshold_percent * scheduled` over the sum of its sessions that are not
-cancelled. An event-level value replaces the session values set before it and counts as that share of every session
-that has no value of its own since. Percents shown are floored and capped at 100.
+An event is met when `attended * 100 >= threshold_percent * scheduled` over the sum of its sessions that are neither
+cancelled nor excused for the learner. An event-level value replaces the session values set before it and counts as that
+share of every session that has no value of its own since. Percents shown are floored and capped at 100.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
-from rules.values import StepDefinition, Value
+from rules.values import CourseDefinition, Step, StepDefinition, Value
 
-Verdict = Literal["met", "not_met", "undecidable"]
-
+Verdict = Literal["met", "not_met", "undecidable", "excused"]
+"""Excused: nothing is left to meet."""
 
 Measure = tuple[int, Verdict, bool]
 """How far a step's values go: the percent shown, the verdict, and whether something said cannot be decided yet
@@ -19,15 +19,32 @@ Measure = tuple[int, Verdict, bool]
 
 NOTHING: Measure = 0, "not_met", False
 UNDECIDABLE: Measure = 0, "undecidable", True
+EXCUSED: Measure = 0, "excused", False
 
 
 def measure(step: StepDefinition, base: Value | None, sessions: Mapping[str, Value]) -> Measure:
     """Percent (0-100, floored) and verdict of a step's values under its definition."""
-    if sessions:
-        return _measure_sessions(step, base, sessions)
+    if not sessions:
+        return _measure_whole(step, base)
+    waits = any(
+        session_id not in step.sessions and session_id not in step.cancelled and (value.amount > 0 or base is not None)
+        for session_id, value in sessions.items()
+    )
+    if step.sessions:
+        percent, verdict = _measure_sessions(step, base, sessions)
+        return percent, verdict, waits
+    if base is None and any(value.amount for value in sessions.values()):
+        return UNDECIDABLE
+    percent, verdict, undecidable = _measure_whole(step, base)
+    return percent, verdict, undecidable or waits
+
+
+def _measure_whole(step: StepDefinition, base: Value | None) -> Measure:
     if base is None:
         return NOTHING
     amount = base.amount
+    if base.unit == "excused":
+        return EXCUSED
     if base.unit != "minutes":
         return amount, "met" if amount >= step.threshold_percent else "not_met", False
     scheduled = step.scheduled_minutes
@@ -37,26 +54,24 @@ def measure(step: StepDefinition, base: Value | None, sessions: Mapping[str, Val
     return attended // scheduled, "met" if attended >= step.threshold_percent * scheduled else "not_met", False
 
 
-def _measure_sessions(step: StepDefinition, base: Value | None, sessions: Mapping[str, Value]) -> Measure:
-    waits = any(
-        session_id not in step.sessions and session_id not in step.cancelled and (value.amount > 0 or base is not None)
-        for session_id, value in sessions.items()
-    )
-    if not step.sessions:
-        percent, verdict, undecidable = measure(step, base, {})
-        return percent, verdict, undecidable or waits
+def _measure_sessions(step: StepDefinition, base: Value | None, sessions: Mapping[str, Value]) -> tuple[int, Verdict]:
     share, whole = _share(base, step.scheduled_minutes)
-    attended = 0  # in parts of a minute, 100 * whole of them
+    attended = required = 0  # in parts of a minute, 100 * whole of them
     for session_id, scheduled in step.sessions.items():
         value = sessions.get(session_id)
+        counting = base if value is None else value
+        if counting is not None and counting.unit == "excused":
+            continue
+        required += scheduled * whole
         if value is None:
             attended += share * scheduled * 100
         elif value.unit == "minutes":
             attended += min(value.amount, scheduled) * 100 * whole
         else:
             attended += value.amount * scheduled * whole
-    required = step.scheduled_minutes * whole
-    return attended // required, "met" if attended >= step.threshold_percent * required else "not_met", waits
+    if not required:
+        return 0, "excused"
+    return attended // required, "met" if attended >= step.threshold_percent * required else "not_met"
 
 
 def _share(base: Value | None, scheduled: int) -> tuple[int, int]:
@@ -66,3 +81,41 @@ def _share(base: Value | None, scheduled: int) -> tuple[int, int]:
     if base.unit == "minutes":
         return min(base.amount, scheduled), scheduled
     return base.amount, 100
+
+
+def is_gone(step: StepDefinition, sessions: Mapping[str, Value]) -> bool:
+    """Whether something was attended in a session that the definition does not know, or not any more."""
+    return any(
+        value.amount and session_id not in step.sessions and session_id not in step.cancelled
+        for session_id, value in sessions.items()
+    )
+
+
+def is_said_of(step: StepDefinition | None, session_id: str | None, value: Value) -> bool:
+    """Whether this value, by itself, can be decided under the definition."""
+    if step is None:
+        return False
+    if session_id is not None:
+        return session_id in step.sessions or session_id in step.cancelled
+    return value.unit != "minutes" or not value.amount or step.scheduled_minutes > 0
+
+
+def course_is_met(definition: CourseDefinition, is_complete: Callable[[str], bool]) -> bool:
+    """All required steps, and enough of every group; with neither, a definition completes nothing by itself."""
+    if not all(map(is_complete, definition.required)):
+        return False
+    if definition.groups:
+        return all(sum(map(is_complete, group.step_ids)) >= group.at_least for group in definition.groups)
+    return bool(definition.required)
+
+
+def still_met(definition: CourseDefinition, steps: Mapping[str, Step]) -> bool:
+    """Whether what is said of the steps meets this definition; what cannot be decided takes nothing away."""
+
+    def stands(step_id: str) -> bool:
+        step, defined = steps.get(step_id), definition.steps.get(step_id)
+        if step is None or defined is None:
+            return False
+        return measure(defined, step.base, step.sessions)[1] in ("met", "undecidable")
+
+    return course_is_met(definition, stands)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-SOURCES = ("P1", "P2", "P3", "P4", "A", "B", "C")
+SOURCES = ("P1", "P2", "P3", "P4", "A", "B", "C", "beyond")
+"""The product article's principles and scenarios, and what administrators say beyond it (domain.md)."""
 ANY = "any"
 
 
@@ -26,29 +27,69 @@ class Shape(NamedTuple):
 SHAPES: Mapping[str, Shape] = {
     "arrival": Shape(
         conditions={
-            "fact": ("newest", "late", "overridden", "of_earlier_attempt", "before_definition", "new_definition"),
+            "fact": (
+                "newest",
+                "late",
+                "overridden",
+                "of_earlier_attempt",
+                "before_definition",
+                "new_definition",
+                "withdrawal",
+                "withdrawal_of_unknown",
+                "withdrawal_again",
+            ),
         },
         outcomes={"facts": ("count", "count_again", "keep")},
     ),
     "step": Shape(
         conditions={
-            "trigger": ("reported", "reassigned", "definition"),
-            "requirement": ("met", "not_met", "undecidable"),
+            "trigger": ("reported", "reassigned", "definition", "withdrawn"),
+            "requirement": ("met", "not_met", "undecidable", "excused"),
             "step": ("complete", "incomplete"),
         },
-        outcomes={"step": ("complete", "incomplete", "unresolved")},
+        outcomes={"step": ("complete", "incomplete", "unresolved", "as_counted")},
     ),
     "course": Shape(
         conditions={
             "course": ("incomplete", "completed"),
-            "trigger": ("reassigned", "reassigned_before_completion", "equivalency", "step", "definition"),
-            "required_steps": ("all_complete", "not_all_complete"),
+            "trigger": (
+                "reassigned",
+                "reassigned_keeping_steps",
+                "reassigned_before_work",
+                "reassigned_amid_work",
+                "withdrawn",
+                "reinstated",
+                "equivalency",
+                "granted",
+                "step",
+                "definition",
+            ),
+            "requirement": ("met", "not_met"),
+            "certificate": ("due", "not_due"),
         },
         outcomes={
-            "course": ("unchanged", "incomplete", "completed_via_steps", "completed_via_equivalency"),
-            "certificate": ("keep", "revoke", "issue_if_awarded", "issue_if_awarded_on_equivalency"),
-            "evidence": ("none", "unchanged", "held", "withdrawn"),
+            "course": (
+                "unchanged",
+                "incomplete",
+                "completed_via_steps",
+                "completed_via_equivalency",
+                "completed_via_granted",
+                "completed_as_before",
+            ),
+            "certificate": (
+                "keep",
+                "revoke",
+                "reinstate",
+                "issue",
+                "issue_if_awarded",
+                "issue_if_awarded_on_equivalency",
+                "issue_if_granted",
+            ),
         },
+    ),
+    "evidence": Shape(
+        conditions={"completed": ("by_steps", "otherwise"), "requirement_then": ("met", "not_met")},
+        outcomes={"evidence": ("none", "held", "withdrawn")},
     ),
 }
 
@@ -81,6 +122,7 @@ class Tables(NamedTuple):
     arrival: Table
     step: Table
     course: Table
+    evidence: Table
 
     def row(self, rule_id: str) -> Row | None:
         """The row with this id, in whichever table; None where no table has it."""
@@ -116,6 +158,8 @@ def load(text: str, origin: str) -> Table:
     lookup = _compile(shape, rows, where)
     if name == "course":
         _check_principles(rows, where)
+    if name == "step":
+        _check_withdrawn(rows, where)
     if name == "arrival":
         _check_waiting(rows, where)
     return Table(name, rows, lookup)
@@ -174,26 +218,56 @@ def _values(name: str, value: object, domain: tuple[str, ...], where: str) -> tu
     return tuple(values)
 
 
+ENDS = {"reassigned", "reassigned_keeping_steps", "reassigned_amid_work", "withdrawn"}
+"""Only on these may a course table remove a completion."""
+OCCURS = {"completed_as_before": "reinstated", "reinstate": "reinstated", "issue_if_granted": "granted"}
+"""Outcomes of the course table that make sense on one trigger only."""
+
+
 def _check_principles(rows: tuple[Row, ...], where: str) -> None:
     """What no course table may do, whatever it says."""
     for row in rows:
+        for outcome in row.then.values():
+            if outcome in OCCURS and row.when["trigger"] != (OCCURS[outcome],):
+                raise TableError(f"{where}: row {row.rule_id}: {outcome}: only on the trigger {OCCURS[outcome]}")
         if "completed" not in row.when["course"]:
             continue
         combination = f"course = completed, trigger = {', '.join(row.when['trigger'])}"
         removes = row.then["course"] == "incomplete" or row.then["certificate"] == "revoke"
-        if removes and row.when["trigger"] != ("reassigned",):
+        if removes and not ENDS.issuperset(row.when["trigger"]):
             raise TableError(
                 f"{where}: row {row.rule_id}: {combination}: only a reassignment may remove a completion (P3)"
             )
-        if row.then["course"].startswith("completed") or row.then["certificate"].startswith("issue"):
+        if (row.then["course"] == "incomplete") != (row.then["certificate"] == "revoke"):
+            raise TableError(f"{where}: row {row.rule_id}: {combination}: a completion goes with its certificate (P3)")
+        issues = row.then["certificate"].startswith("issue") and row.when["certificate"] != ("due",)
+        if row.then["course"].startswith("completed") or issues:
             raise TableError(f"{where}: row {row.rule_id}: {combination}: the first completion stands (P1)")
 
 
-def _check_waiting(rows: tuple[Row, ...], where: str) -> None:
-    """What no arrival table may do: without a definition there is nothing to count by."""
+def _check_withdrawn(rows: tuple[Row, ...], where: str) -> None:
+    """A step after a withdrawal is as it was counted, and on no other trigger has it been counted yet."""
     for row in rows:
-        if "before_definition" in row.when["fact"] and row.then["facts"] != "keep":
-            raise TableError(f"{where}: row {row.rule_id}: fact = before_definition: can only be kept")
+        if ("withdrawn" in row.when["trigger"]) != (row.then["step"] == "as_counted") or (
+            row.then["step"] == "as_counted" and len(row.when["trigger"]) > 1
+        ):
+            raise TableError(f"{where}: row {row.rule_id}: as_counted: on the trigger withdrawn, and on no other")
+
+
+ONLY_KEPT = ("before_definition", "withdrawal_of_unknown", "withdrawal_again")
+
+
+def _check_waiting(rows: tuple[Row, ...], where: str) -> None:
+    """What no arrival table may do: without a definition, or what it is about, there is nothing to count."""
+    for row in rows:
+        for fact in row.when["fact"]:
+            if (
+                fact in ("before_definition", "withdrawal_of_unknown", "withdrawal_again")
+                and row.then["facts"] != "keep"
+            ):
+                raise TableError(f"{where}: row {row.rule_id}: fact = {fact}: can only be kept")
+            if fact == "withdrawal" and row.then["facts"] == "count":
+                raise TableError(f"{where}: row {row.rule_id}: fact = {fact}: cannot be counted by itself")
 
 
 def _compile(shape: Shape, rows: tuple[Row, ...], where: str) -> Mapping[tuple[str, ...], Row]:
@@ -225,5 +299,5 @@ def _shipped(name: str) -> Table:
     return load(files(__package__).joinpath(file_name).read_text("utf-8"), file_name)
 
 
-SHIPPED = Tables(arrival=_shipped("arrival"), step=_shipped("step"), course=_shipped("course"))
+SHIPPED = Tables(*map(_shipped, Tables._fields))
 """The tables that come with this release."""

@@ -11,14 +11,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 Instant = int
-FactKind = Literal["attendance", "progress", "equivalency", "reassigned"]
-Unit = Literal["minutes", "percent", "attended"]
-Via = Literal["steps", "equivalency"]
+FactKind = Literal["attendance", "progress", "equivalency", "granted", "reassigned", "withdrawn"]
+Unit = Literal["minutes", "percent", "attended", "granted", "excused"]
+Via = Literal["steps", "equivalency", "granted"]
 Evidence = Literal["held", "withdrawn"]
+CertificateAction = Literal["issue", "revoke", "reinstate", "none"]
+GrantedCertificate = Literal["issue", "none", "as_awarded"]
 
 
 class Value(Struct, frozen=True, gc=False, array_like=True):
-    """What a fact says of a step: minutes, a percent, or attended (100) / not attended (0)."""
+    """What a fact says of a step: minutes, a percent, attended (100) / not attended (0), granted (100), excused (0)."""
 
     unit: Unit
     amount: int
@@ -34,15 +36,24 @@ class Fact(Struct, frozen=True, gc=False, array_like=True):
     session_id: str | None = None
     value: Value | None = None
     details: tuple[tuple[str, str], ...] = ()
-    """What does not decide anything but belongs to the story: source, upload_id, reassigned_by, …"""
+    """What does not decide anything but belongs to the story: source, upload_id, actor, reason, …"""
+    keeps: bool = False
+    """Of a reassignment: the steps stay as they stand."""
+    due_at: Instant | None = None
+    """Of a reassignment: until when the learner is to have done it again. It is told, and decides nothing."""
+    withdraws: str | None = None
+    """Of a withdrawal: the message id of the reassignment that was a mistake."""
+    certificate: GrantedCertificate | None = None
+    """Of a granted completion: what is said of its certificate."""
 
 
-Order = tuple[Instant, str]
+Order = tuple[Instant, int, str]
+_LAST = {"reassigned": 1, "withdrawn": 2}
 
 
 def order(fact: Fact) -> Order:
-    """Facts count in the order of this key, not in the order of arrival (domain.md, Disorder)."""
-    return fact.changed_at, fact.message_id
+    """Facts count in the order of this key, not in the order of arrival; at one instant a reassignment comes last."""
+    return fact.changed_at, _LAST.get(fact.kind, 0), fact.message_id
 
 
 class StepDefinition(Struct, frozen=True, gc=False, array_like=True):
@@ -59,6 +70,18 @@ class StepDefinition(Struct, frozen=True, gc=False, array_like=True):
     cancelled: frozenset[str] = frozenset()
 
 
+class Group(Struct, frozen=True, gc=False, array_like=True):
+    """So many of these steps must be complete, as of an event that is offered on several dates."""
+
+    group_id: str
+    step_ids: tuple[str, ...]
+    at_least: int
+
+
+ValidFor = tuple[int, int, int]
+"""Years, months, days."""
+
+
 class CourseDefinition(Struct, frozen=True, gc=False, array_like=True):
     """One version of a course: in force from `effective_at` until the next version's."""
 
@@ -70,6 +93,10 @@ class CourseDefinition(Struct, frozen=True, gc=False, array_like=True):
     certificate_on_equivalency: bool = False
     required: tuple[str, ...] = ()
     """The ids of the required steps; `timeline` fills it in."""
+    certificate_after_equivalency: bool = False
+    valid_for: ValidFor | None = None
+    groups: tuple[Group, ...] = ()
+    title: str | None = None
 
 
 def places_of(definition: CourseDefinition) -> int:
@@ -89,6 +116,19 @@ def timeline(versions: Iterable[CourseDefinition]) -> Timeline:
         required = tuple(step_id for step_id, step in definition.steps.items() if step.required)
         ordered.append(replace(definition, effective_at=effective_at, required=required))
     return tuple(ordered)
+
+
+def begins(definition: CourseDefinition) -> Order:
+    """A definition comes before the facts of the same instant: it is in force from there on."""
+    return definition.effective_at, -1, ""
+
+
+def in_force(known: Timeline, place: Order) -> CourseDefinition:
+    """The definition at a place in time; the first one covers all time before it too."""
+    for definition in reversed(known):
+        if begins(definition) < place:
+            return definition
+    return known[0]
 
 
 class Cause(Struct, frozen=True, gc=False, array_like=True):
@@ -130,6 +170,10 @@ class Course(Struct, frozen=True, gc=False, array_like=True):
     completed_via: Via | None = None
     completed_at: Instant | None = None
     evidence: Evidence | None = None
+    expires_at: Instant | None = None
+    """Told, and changes no completion; None where the course does not expire."""
+    certificate_waived: bool = False
+    """Granted without a certificate, by choice: no definition issues one later."""
 
     @property
     def status(self) -> Literal["completed", "incomplete"]:
@@ -137,10 +181,12 @@ class Course(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Certificate(Struct, frozen=True, gc=False, array_like=True):
-    """The newest certificate: its identity is the record's and the attempt's in which it was issued."""
+    """A certificate: its identity is the record's and the attempt's in which it was issued."""
 
     attempt: int
     status: Literal["issued", "revoked"]
+    cause: Cause
+    """What issued or revoked it."""
 
 
 class Standing(Struct, frozen=True, gc=False, array_like=True):
@@ -149,8 +195,14 @@ class Standing(Struct, frozen=True, gc=False, array_like=True):
     steps: Mapping[str, Step] = {}
     course: Course = Course()
     certificate: Certificate | None = None
+    """Of a completed course, that of its completion; of an incomplete one, the last that was revoked."""
     course_cause: Cause | None = None
     """What set the course's status."""
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether there is a certificate that is valid now."""
+        return self.certificate is not None and self.certificate.status == "issued"
 
 
 class StepChange(Struct, frozen=True, gc=False, array_like=True, tag="step"):
@@ -167,12 +219,16 @@ class StepChange(Struct, frozen=True, gc=False, array_like=True, tag="step"):
 
 
 class CourseChange(Struct, frozen=True, gc=False, array_like=True, tag="course"):
-    """The course's status changed."""
+    """The course's status or its certificate changed."""
 
-    completed_via: Via | None
-    completed_at: Instant | None
-    certificate_action: Literal["issue", "revoke", "none"]
+    course: Course
+    """As it is then."""
+    was_completed: bool
+    certificate_action: CertificateAction
     certificate_attempt: int | None
+    due_at: Instant | None
+    """Of the reassignment that began the attempt."""
+    course_title: str | None
 
 
 class Change(Struct, frozen=True, gc=False, array_like=True):
@@ -216,6 +272,22 @@ class Checkpoint(Struct, frozen=True, gc=False, array_like=True):
     steps: Mapping[str, Step]
 
 
+class Reassignment(Struct, frozen=True, gc=False, array_like=True):
+    """A known reassignment."""
+
+    place: Order
+    keeps: bool
+    due_at: Instant | None
+
+
+class Earned(Struct, frozen=True, gc=False, array_like=True):
+    """A completion that was announced, with its certificate: it returns when what ended it is withdrawn."""
+
+    course: Course
+    cause: Cause
+    certificate: Certificate | None
+
+
 class Record(Struct, frozen=True, gc=False, array_like=True):
     """One learner's standing in one course, with the facts and decisions behind it.
 
@@ -228,8 +300,16 @@ class Record(Struct, frozen=True, gc=False, array_like=True):
     """By message id, in the order in which they happened."""
     latest: Order | None = None
     """Order of the newest fact."""
-    reassigned: Order | None = None
-    """Order of the newest reassignment: where the current attempt starts."""
+    started: Order | None = None
+    """Order of the newest reassignment in force: where the current attempt starts."""
+    counts_from: Order | None = None
+    """Order of the newest one in force that did not keep the steps: facts after it count."""
+    reassignments: Mapping[str, Reassignment] = {}
+    """All that are known, by message id."""
+    withdrawals: frozenset[str] = frozenset()
+    """Message ids of reassignments that are withdrawn, known or not."""
+    earned: Mapping[str, Earned] = {}
+    """Completions that ended, by the ground that they were earned on (rules.attempts)."""
     overridden: frozenset[str] = frozenset()
     """Late facts that a later one already known had overridden when they came: they never count."""
     definition_version: int = 0
@@ -244,7 +324,7 @@ class Record(Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def in_progress(self) -> bool:
-        """A newer definition may decide something here: the course is incomplete, or facts wait."""
+        """A newer definition may complete something here: such records are decided again before the others."""
         return (
             self.standing.course.completed_via is None
             or self.definition_version == 0

@@ -91,6 +91,11 @@ class Settings(BaseSettings):
         description="A new course definition that would complete more learners than this waits for "
         "`ratchet courses release`",
     )
+    max_new_certificates: Annotated[int, Field(ge=0, le=2**31)] = Field(
+        1000,
+        description="A new course definition that would issue more certificates than this waits for "
+        "`ratchet courses release`",
+    )
     reevaluations_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         1000, description="After a new course definition, records that each lane has decided again in a second, at most"
     )

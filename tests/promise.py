@@ -16,8 +16,9 @@ from contracts.fields import course_key_of
 from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
 from rules.decide import decide, redecide
 from rules.values import Change, Record
+from service.lanes.definitions import timeline_of
 from service.lanes.ports import StoredCourse, StoredRecord
-from service.lanes.translate import outbound, timeline_of
+from service.lanes.translate import outbound
 
 Json = dict[str, Any]
 Published = Mapping[str, list[list[tuple[bytes | None, Json]]]]
@@ -178,7 +179,7 @@ def _examine_record(
     folded, changes = _folded(record, versions)
     if replace(folded, decisions=()) != replace(record, decisions=()):
         findings.wrong_records.append(f"{key}: is not what its facts make it")
-    if versions and record.in_progress and record.definition_version != versions[-1].version:
+    if versions and record.definition_version != versions[-1].version:
         findings.wrong_records.append(f"{key}: was not decided under the newest definition")
     for change in changes:
         sent = by_sequence.get(change.sequence)

@@ -21,6 +21,7 @@ from service.kafka.sender import open_sender
 from service.lanes.batch import Clock, accept_definitions
 from service.lanes.deciding import decide_again
 from service.lanes.ports import Outbound, Received, Store, StoredCourse, StoredDefinition
+from service.lanes.sweep import pages_behind
 from service.lanes.translate import HeardDefinition, Unusable, read
 from service.mongo.store import MongoStore
 from service.settings import Settings
@@ -136,12 +137,10 @@ async def count_behind(store: MongoStore, candidate: Candidate) -> int:
 
 
 async def preview(store: MongoStore, candidate: Candidate, impact: Impact, progress: Progress) -> Effects:
-    """What would become of the records in progress, by the real rules; those that would change are written down."""
-    instant = int(time.time() * 1_000_000)
-    records, after = 0, ""
+    """What would become of the course's records, by the real rules; those that would change are written down."""
+    instant, records = int(time.time() * 1_000_000), 0
     with tallied(impact, (*EFFECTS, PERCENT)) as tally:
-        while keys := await store.records.behind(candidate.key, candidate.definition.version, after, PAGE):
-            after = keys[-1]
+        async for keys in pages_behind(store, candidate.key, candidate.definition.version, PAGE):
             for was, now in await decide_again(store, keys, candidate.course, instant):
                 announces = now.record.sequence > was.record.sequence
                 effects = effects_on(was.record, now.record) or ([PERCENT] if announces else [])
@@ -153,7 +152,7 @@ async def preview(store: MongoStore, candidate: Candidate, impact: Impact, progr
 
 
 class Reevaluation(NamedTuple):
-    """How far a course's records in progress are decided again. `behind`: those that are not yet."""
+    """How far a course's records are decided again. `behind`: those that are not yet."""
 
     course: StoredCourse
     behind: int
@@ -200,5 +199,5 @@ async def release(store: Store, key: str) -> StoredCourse | None:
         course = (await store.courses.load([key])).get(key)
         if course is None or not course.is_paused:
             return course
-        if await store.courses.save(replace(course, released=course.newest.version, would_complete=0)):
+        if await store.courses.save(replace(course, released=course.newest.version, would_complete=0, would_certify=0)):
             return course

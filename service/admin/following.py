@@ -78,9 +78,12 @@ def effects_of(decision: Decision) -> list[str]:
             if what.complete != what.previously_complete:
                 found.add(GAINS if what.complete else LOSES)
             continue
-        found.add(REMOVED if what.completed_via is None else COMPLETES)
+        if what.course.completed_via is None:
+            found.add(REMOVED)
+        elif not what.was_completed:
+            found.add(COMPLETES)
         if what.certificate_action != "none":
-            found.add(CERTIFIED if what.certificate_action == "issue" else REVOKED)
+            found.add(REVOKED if what.certificate_action == "revoke" else CERTIFIED)
     if decision.course_after.evidence == "withdrawn" and decision.course_before.evidence != "withdrawn":
         found.add(WITHDRAWN)
     return [effect for effect in EFFECTS if effect in found]

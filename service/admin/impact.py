@@ -88,8 +88,7 @@ def effects_on(before: Record, after: Record) -> list[str]:
         for step_id, step in now.steps.items()
     }
     had, has = was.course.status == "completed", now.course.status == "completed"
-    certified = was.certificate is not None and was.certificate.status == "issued"
-    certifies = now.certificate is not None and now.certificate.status == "issued"
+    certified, certifies = was.is_certified, now.is_certified
     true = (
         (False, True) in steps.values(),
         (True, False) in steps.values(),

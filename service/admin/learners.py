@@ -35,7 +35,7 @@ async def count(store: MongoStore, tenant_id: str, learner_id: str) -> Kept:
         standing = stored.record.standing
         records += 1
         completions += standing.course.completed_via is not None
-        certificates += standing.certificate is not None and standing.certificate.status == "issued"
+        certificates += standing.is_certified
     return Kept(records, completions, certificates)
 
 

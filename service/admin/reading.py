@@ -70,7 +70,7 @@ class Reading(NamedTuple):
     given: Mapping[str, str]
     """What the command says of every row, by field."""
     changed_at: str
-    """Of rows that do not say, RFC 3339."""
+    """Of rows that do not say, RFC 3339; empty where each must."""
     upload_id: str
     day_first: bool | None = None
     """Whether 3/2/2026 is in February; None: nobody knows."""
@@ -101,6 +101,8 @@ def understand(row: Row, how: Reading) -> Said | Invalid:
 
 def _said(row: Row, cells: dict[str, str], how: Reading) -> Said:
     _complete(cells, how.given)
+    if "completed_at" in cells and cells.setdefault("changed_at", cells["completed_at"]) != cells.pop("completed_at"):
+        raise _Wrong(["completed_at", "changed_at"], "only one of them may be filled in")
     _check(cells)
     _identify(cells, how.directory)
     said = _values(cells, how)
@@ -171,6 +173,7 @@ def _values(cells: Mapping[str, str], how: Reading) -> dict[str, Any]:
                     said[field] = read_as(cells[field])
             except ValueError as error:
                 raise _Wrong([field], f"{shown(cells[field])} {error}") from None
+    _excuse(said)
     if "attended_minutes" in said and "attended_percent" in said:
         raise _Wrong(["attended_minutes", "attended_percent"], "only one of them may be filled in")
     attended = said.get("attended")
@@ -180,6 +183,17 @@ def _values(cells: Mapping[str, str], how: Reading) -> dict[str, Any]:
         if amount and not attended:
             raise _Wrong(["attended", finer], f"{shown(cells['attended'])} contradicts {shown(cells[finer])}")
     return said
+
+
+def _excuse(said: dict[str, Any]) -> None:
+    """Who is excused has not attended; nobody is excused by a no."""
+    if not said.pop("excused", False):
+        return
+    contradicting = [field for field, value in said.items() if value]
+    if contradicting:
+        raise _Wrong(["excused", *contradicting], "somebody is excused or has attended: only one may be filled in")
+    said.clear()
+    said["excused"] = True
 
 
 def _own_word(cell: str, form: Format) -> bool | None:
@@ -192,7 +206,7 @@ def _own_word(cell: str, form: Format) -> bool | None:
 def _connection(row: Row, cells: dict[str, str], said: Mapping[str, Any], how: Reading) -> Connection | None:
     """Where a row is one connection of several: its times, and its minutes."""
     joined, left = (_moment(cells.pop(field, None), how) for field in ("joined_at", "left_at"))
-    is_other = "attended_percent" in said or said.get("attended") is False
+    is_other = "attended_percent" in said or "excused" in said or said.get("attended") is False
     if (
         how.format.rows == "people"
         or is_other
@@ -216,6 +230,8 @@ def _message(
     row: Row, cells: Mapping[str, str], said: Mapping[str, Any], connection: Connection | None, how: Reading
 ) -> Said:
     about = {field: cell for field, cell in cells.items() if field in how.kind.ids}
+    if "changed_at" not in cells and not how.changed_at:
+        raise _Wrong(["changed_at"], "not filled in; a completion needs its date, or give --changed-at for all rows")
     message = {
         "message_id": str(uuid5(NAMESPACE, f"upload/{how.upload_id}/{row.line}")),
         "changed_at": _changed_at(cells["changed_at"], how) if "changed_at" in cells else how.changed_at,

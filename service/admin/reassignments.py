@@ -1,4 +1,4 @@
-"""Reassigns many learners at once: who loses what is told first; then a message each."""
+"""Reassigns many learners at once, or takes that back: what becomes of each is told first; then a message each."""
 
 import hashlib
 import json
@@ -14,8 +14,8 @@ from uuid import uuid5
 
 from contracts.fields import ID_PATTERN, course_key, record_key
 from contracts.outbound import NAMESPACE
-from contracts.topics import REASSIGNED
-from rules.values import Instant
+from contracts.topics import REASSIGNED, REASSIGNMENT_WITHDRAWN, Topic
+from rules.values import Instant, Record
 from service.admin.columns import columns
 from service.admin.files.spreadsheet import open_sheet
 from service.admin.files.words import id_problem
@@ -34,20 +34,37 @@ Progress = Callable[[int], None]
 
 
 class Selection(NamedTuple):
-    """Whom: learners by name, or those of a file, or those who completed the course before an instant."""
+    """Whom: learners by name, or those of a file, or those who completed the course before an instant.
+
+    `undo`: take reassignments back. Those of learners by name or of a file are their newest ones in force; with the id
+    of a command that was sent (`ID@TIME`), its own.
+    """
 
     tenant_id: str
     course_id: str
     learners: Sequence[str] = ()
     file: Path | None = None
     completed_before: Instant | None = None
+    keeps_progress: bool = False
+    undo: bool = False
+    sent: str | None = None
+
+    @property
+    def topic(self) -> Topic:
+        return REASSIGNMENT_WITHDRAWN if self.undo else REASSIGNED
 
     @property
     def identity(self) -> str:
         """The same for the same command, so that it can go on where it was interrupted."""
         of_file = None if self.file is None else open_sheet(self.file, chosen(OWN)).digest
-        said = [self.tenant_id, self.course_id, sorted(self.learners), of_file, self.completed_before]
+        whom = [self.tenant_id, self.course_id, sorted(self.learners), of_file, self.completed_before]
+        said = [*whom, self.keeps_progress, self.undo, self.sent]
         return f"reassign-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}"
+
+
+def message_id(command: str, learner_id: str) -> str:
+    """Of a command's message about a learner; `command`: its identity and when it began, `ID@TIME`."""
+    return str(uuid5(NAMESPACE, f"{command}/{learner_id}"))
 
 
 class Plan:
@@ -56,21 +73,30 @@ class Plan:
     def __init__(self, identity: str, selection: Selection, about: dict[str, str], started_at: str, path: str) -> None:
         self.identity = identity
         self.started_at = started_at
-        self._selection = selection
+        self.selection = selection
+        self.without = 0
+        """Learners who have no reassignment to be taken back."""
         self._common = {
             "tenant_id": selection.tenant_id,
             "course_id": selection.course_id,
             "changed_at": started_at,
+            **({"progress": "keep"} if selection.keeps_progress else {}),
             **about,
         }
         self._database = sqlite3.connect(path)
         self._database.execute("create table facts (key text primary key, value blob) without rowid")
 
-    def add(self, learner_id: str) -> None:
-        """One more learner."""
-        identity = f"{self.identity}/{self.started_at}/{learner_id}"
-        message = {"message_id": str(uuid5(NAMESPACE, identity)), "learner_id": learner_id, **self._common}
-        key = record_key(self._selection.tenant_id, learner_id, self._selection.course_id)
+    @property
+    def command(self) -> str:
+        """By which it can be taken back."""
+        return f"{self.identity}@{self.started_at}"
+
+    def add(self, learner_id: str, withdraws: str | None = None) -> None:
+        """One more learner, and of whom which reassignment is taken back."""
+        message = {"message_id": message_id(self.command, learner_id), "learner_id": learner_id, **self._common}
+        if withdraws is not None:
+            message["reassignment_message_id"] = withdraws
+        key = record_key(self.selection.tenant_id, learner_id, self.selection.course_id)
         self._database.execute("insert or ignore into facts values (?, ?)", (key, json.dumps(message).encode()))
 
     def __len__(self) -> int:
@@ -102,9 +128,20 @@ class Reassignment:
     def __init__(self, store: MongoStore, plan: Plan) -> None:
         self._store = store
         self._plan = plan
+        self._topic = plan.selection.topic
 
     def __len__(self) -> int:
         return len(self._plan)
+
+    @property
+    def command(self) -> str:
+        """By which it can be taken back once it is sent."""
+        return self._plan.command
+
+    @property
+    def without(self) -> int:
+        """Learners who have no reassignment to be taken back."""
+        return self._plan.without
 
     async def unknown(self) -> list[str]:
         """Keys of those of whom there is no record: to reassign them would bring one into being."""
@@ -116,7 +153,7 @@ class Reassignment:
 
     async def look(self, impacts: Path) -> Effects:
         """What becomes of each record, by the real rules on the records as they stand."""
-        return await impact_of(self._store, REASSIGNED, self._plan.messages(), Impact(impacts))
+        return await impact_of(self._store, self._topic, self._plan.messages(), Impact(impacts))
 
     async def send(self, settings: Settings, progress: Progress) -> int:
         """Send all messages. What an interrupted command has sent counts once."""
@@ -125,7 +162,7 @@ class Reassignment:
         messages = self._plan.messages()
         async with open_sender(settings) as sender:
             while batch := list(islice(messages, BATCH)):
-                await sender.send([Outbound(REASSIGNED.name, key.encode(), value, ()) for key, _, value in batch])
+                await sender.send([Outbound(self._topic.name, key.encode(), value, ()) for key, _, value in batch])
                 sent += len(batch)
                 progress(len(batch))
         await self._store.uploads.forget(self._plan.identity)
@@ -134,7 +171,7 @@ class Reassignment:
     async def follow(self, settings: Settings, progress: Progress) -> tuple[Effects, int]:
         """Wait until the workers have decided them: what became of each record, and how many were refused."""
         sent = ((number, key, json.loads(value)["message_id"]) for key, number, value in self._plan.messages())
-        return await told(settings, self._store, REASSIGNED, sent, progress)
+        return await told(settings, self._store, self._topic, sent, progress)
 
 
 @asynccontextmanager
@@ -146,9 +183,42 @@ async def prepared(
     interrupted = await store.uploads.find(identity)
     started_at = now if interrupted is None else interrupted.started_at
     with _planned(identity, selection, about, started_at) as plan:
-        async for learner_id in _learners(store, selection):
-            plan.add(learner_id)
+        if selection.undo:
+            await _plan_undoing(store, selection, plan)
+        else:
+            async for learner_id in _learners(store, selection):
+                plan.add(learner_id)
         yield Reassignment(store, plan)
+
+
+async def _plan_undoing(store: MongoStore, selection: Selection, plan: Plan) -> None:
+    async for page in _pages(store, selection):
+        records = await store.records.load(record_key(selection.tenant_id, one, selection.course_id) for one in page)
+        for learner_id in page:
+            stored = records.get(record_key(selection.tenant_id, learner_id, selection.course_id))
+            withdraws = None if stored is None else _to_undo(stored.record, learner_id, selection.sent)
+            if withdraws is not None:
+                plan.add(learner_id, withdraws)
+            elif selection.sent is None:
+                plan.without += 1
+
+
+def _to_undo(record: Record, learner_id: str, sent: str | None) -> str | None:
+    """The newest reassignment in force, or that of the command, unless it is withdrawn already."""
+    if sent is None:
+        return None if record.started is None else record.started[2]
+    wanted = message_id(sent, learner_id)
+    return wanted if wanted in record.reassignments and wanted not in record.withdrawals else None
+
+
+async def _pages(store: MongoStore, selection: Selection) -> AsyncIterator[list[str]]:
+    if selection.sent is not None:
+        async for keys in store.keys.pages(selection.tenant_id, selection.course_id):
+            yield [key.split("/")[1] for key in keys]
+        return
+    learners = [learner_id async for learner_id in _learners(store, selection)]
+    for first in range(0, len(learners), BATCH):
+        yield learners[first : first + BATCH]
 
 
 async def _learners(store: MongoStore, selection: Selection) -> AsyncIterator[str]:

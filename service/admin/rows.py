@@ -159,9 +159,9 @@ def _with_warning(one: Judged, start: Instant | None, records: Mapping[str, Stor
     if one.said is None or start is None or one.said.heard.key not in records:
         return one
     record = records[one.said.heard.key].record
-    if record.reassigned is None or not start < record.reassigned[0] <= one.said.heard.fact.changed_at:
+    if record.started is None or not start < record.started[0] <= one.said.heard.fact.changed_at:
         return one
-    began = format_timestamp(record.reassigned[0])
+    began = format_timestamp(record.started[0])
     says = f"{WARNING} {record.attempt}, which began at {began}, after the event took place; see --changed-at"
     return one._replace(why="; ".join(filter(None, (one.why, says))))
 

@@ -9,7 +9,7 @@ from contracts.fields import course_key_of
 from rules.compare import Difference, compare, rule_pairs
 from rules.tables import SHIPPED, Table, Tables
 from service.lanes.deciding import whole_records
-from service.lanes.translate import course_timeline
+from service.lanes.definitions import course_timeline
 from service.mongo.store import MongoStore
 
 PAGE = 100

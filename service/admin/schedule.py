@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from contracts.fields import parse_timestamp
 from rules.values import CourseDefinition, Instant
 from service.admin.connections import Window
+from service.lanes.definitions import course_timeline
 from service.lanes.ports import StoredCourse
-from service.lanes.translate import course_timeline
 
 SECOND = 1_000_000
 """Microseconds."""

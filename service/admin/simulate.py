@@ -10,8 +10,9 @@ from contracts.outbound import certificate_id
 from contracts.topics import COURSE_DEFINED, FACTS, TOPICS, Topic
 from rules.values import Instant, Record
 from service.lanes.batch import Clock, Letter, accept_definitions, decide_record
+from service.lanes.definitions import course_timeline
 from service.lanes.ports import Pending, Received, StoredCourse, StoredRecord
-from service.lanes.translate import HeardDefinition, HeardFact, HeardRequest, Unusable, course_timeline, outbound, read
+from service.lanes.translate import HeardDefinition, HeardFact, HeardRequest, Unusable, outbound, read
 
 READABLE: dict[str, Topic] = {topic.short: topic for topic in (COURSE_DEFINED, *FACTS)}
 SHORT = {topic.name: topic.short for topic in TOPICS}
@@ -67,7 +68,7 @@ class Simulation:
             return
         self._courses[item.key] = course
         for key in list(self._records):
-            if course_key_of(key) == item.key and self._records[key].record.in_progress:
+            if course_key_of(key) == item.key:
                 yield from self._decide(received, HeardRequest(key, item.key, None))
 
     def _decide(self, received: Received, item: HeardFact | HeardRequest) -> Iterator[Line]:
@@ -131,6 +132,7 @@ def state(key: str, record: Record) -> Line:
             "status": course.status,
             "completed_via": course.completed_via,
             "completed_at": None if course.completed_at is None else format_timestamp(course.completed_at),
+            "expires_at": None if course.expires_at is None else format_timestamp(course.expires_at),
             "evidence": course.evidence,
         },
         "certificate": None

@@ -53,7 +53,12 @@ def course_json(course: Course | None) -> dict[str, Any] | None:
     """The course's standing."""
     if course is None:
         return None
-    return {"status": course.status, "completed_via": course.completed_via, "evidence": course.evidence}
+    return {
+        "status": course.status,
+        "completed_via": course.completed_via,
+        "evidence": course.evidence,
+        "expires_at": None if course.expires_at is None else format_timestamp(course.expires_at),
+    }
 
 
 def _change_json(key: str, change: Change) -> dict[str, Any]:
@@ -73,8 +78,9 @@ def announced_json(key: str, what: StepChange | CourseChange) -> dict[str, Any]:
         }
     attempt = what.certificate_attempt
     return {
-        "status": "incomplete" if what.completed_via is None else "completed",
-        "completed_via": what.completed_via,
+        "status": what.course.status,
+        "previous_status": "completed" if what.was_completed else "incomplete",
+        "completed_via": what.course.completed_via,
         "certificate": {
             "action": what.certificate_action,
             "certificate_id": None if attempt is None else certificate_id(key, attempt),
@@ -104,7 +110,8 @@ def course_text(course: Course) -> str:
     if course.completed_via is None or course.completed_at is None:
         return "incomplete"
     evidence = "" if course.evidence is None else f", evidence {course.evidence}"
-    return f"completed via {course.completed_via} at {format_timestamp(course.completed_at)}{evidence}"
+    expires = "" if course.expires_at is None else f", expires at {format_timestamp(course.expires_at)}"
+    return f"completed via {course.completed_via} at {format_timestamp(course.completed_at)}{evidence}{expires}"
 
 
 def what_text(told: Told) -> str:
@@ -116,20 +123,40 @@ def fact_text(fact: Fact | None) -> str:
     """A fact in words; None: a new course definition."""
     if fact is None:
         return "the course has a new definition"
-    details = ", ".join(f"{name} {value}" for name, value in fact.details)
-    return f"{_fact(fact)}{f' ({details})' if details else ''}"
+    details = [f"{name} {value}" for name, value in fact.details]
+    if fact.due_at is not None:
+        details.append(f"due_at {format_timestamp(fact.due_at)}")
+    told = ", ".join(details)
+    return f"{_fact(fact)}{f' ({told})' if told else ''}"
 
 
 def _fact(fact: Fact) -> str:
     value = fact.value
     if value is None:
-        return "equivalency granted" if fact.kind == "equivalency" else "reassigned"
+        return _about_course(fact)
+    if value.unit == "granted":
+        return f"equivalency granted for {fact.step_id}"
     session = "" if fact.session_id is None else f", session {fact.session_id}"
     if value.unit == "attended":
         said = "attended" if value.amount else "not attended"
+    elif value.unit == "excused":
+        said = "excused"
     else:
         said = f"{value.amount} {'minutes' if value.unit == 'minutes' else '%'}"
     return f"{fact.kind} of {fact.step_id}{session}: {said}"
+
+
+def _about_course(fact: Fact) -> str:
+    match fact.kind:
+        case "equivalency":
+            return "equivalency granted"
+        case "granted":
+            certificate = {"issue": ", with a certificate", "none": ", without a certificate"}
+            return f"completion granted{certificate.get(fact.certificate or '', '')}"
+        case "withdrawn":
+            return f"reassignment {fact.withdraws} withdrawn"
+        case _:
+            return f"reassigned{', the steps are kept' if fact.keeps else ''}"
 
 
 def change_text(change: Change) -> str:
@@ -142,6 +169,8 @@ def announced_text(what: StepChange | CourseChange) -> str:
     if isinstance(what, StepChange):
         became = "" if what.complete == what.previously_complete else ", complete" if what.complete else ", incomplete"
         return f"step {what.step_id}: {what.previous_percent} → {what.percent} %{became}"
-    status = "incomplete" if what.completed_via is None else f"completed via {what.completed_via}"
+    via = what.course.completed_via
+    status = "incomplete" if via is None else f"completed via {via}"
+    stays = "stays " if what.was_completed == (via is not None) else ""
     action = "" if what.certificate_action == "none" else f", {what.certificate_action} certificate"
-    return f"course {status}{action}"
+    return f"course {stays}{status}{action}"

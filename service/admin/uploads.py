@@ -85,7 +85,8 @@ class Upload(NamedTuple):
 
     def at(self, started_at: str) -> Reading:
         """How its rows are read when it was first uploaded at this time."""
-        return self.how._replace(changed_at=self.asked.changed_at or started_at, upload_id=self.upload_id)
+        otherwise = "" if self.how.kind.is_dated else started_at
+        return self.how._replace(changed_at=self.asked.changed_at or otherwise, upload_id=self.upload_id)
 
 
 class Report(NamedTuple):

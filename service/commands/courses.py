@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from service.admin.courses import Candidate, Reevaluation
     from service.admin.impact import Effects
+    from service.lanes.ports import StoredCourse
     from service.settings import Settings
 
 FileArgument = Annotated[Path, typer.Argument(help="YAML with the fields of course-defined.")]
@@ -64,15 +65,21 @@ def listed(seen: "Reevaluation") -> dict[str, Any]:
         "state": seen.state,
         "records_behind": seen.behind,
         "would_complete_at_least": course.would_complete,
+        "would_certify_at_least": course.would_certify,
     }
 
 
 def state_of(seen: "Reevaluation") -> str:
     """In words; none where nothing is left to do."""
     if seen.state == "paused":
-        most, about = seen.course.would_complete - 1, seen.course.key.replace("/", " ")
-        return f"paused: would complete more than {most:,} learners; ratchet courses release {about}"
+        return f"paused: {_too_many(seen.course)}; ratchet courses release {seen.course.key.replace('/', ' ')}"
     return f"{seen.behind:,} records are being decided again" if seen.behind else ""
+
+
+def _too_many(course: "StoredCourse") -> str:
+    if course.would_complete:
+        return f"would complete more than {course.would_complete - 1:,} learners"
+    return f"would issue more than {course.would_certify - 1:,} certificates"
 
 
 def checked_key(tenant: str, course: str) -> str:
@@ -135,14 +142,14 @@ def _steps_table(seen: "Reevaluation") -> "Table":
 
 
 def preview(file: FileArgument, as_json: JsonOption = False) -> None:
-    """Show what a definition would change: which records in progress, how many certificates. Sends nothing.
+    """Show what a definition would change: which records, how many certificates. Sends nothing.
 
-    FILE.impact.csv names every record that would change. Who has completed the course keeps it: those records are not
-    decided again.
+    FILE.impact.csv names every record that would change. Who has completed the course keeps it; their steps move, and
+    they may get a certificate.
     """
     impacts = file.with_name(f"{file.name}.impact.csv")
 
-    async def look(settings: "Settings") -> "tuple[Candidate, Effects, int]":
+    async def look(settings: "Settings") -> "tuple[Candidate, Effects, str | None]":
         from service.admin.courses import count_behind, read_candidate
         from service.admin.courses import preview as look_ahead
         from service.admin.impact import Impact
@@ -153,26 +160,33 @@ def preview(file: FileArgument, as_json: JsonOption = False) -> None:
             with progress_bar() as bar:
                 task = bar.add_task("records", total=await count_behind(store, candidate))
                 effects = await look_ahead(store, candidate, Impact(impacts), lambda count: bar.advance(task, count))
-        return candidate, effects, settings.max_new_completions
+        return candidate, effects, _too_much(effects, settings) if candidate.is_new else None
 
-    candidate, effects, most = run(look, writes=impacts)
-    pauses = candidate.is_new and effects.counts.get(GAINS, 0) > most
+    candidate, effects, pauses = run(look, writes=impacts)
     if as_json:
         said = {"course": candidate.key, "version": candidate.definition.version, "is_new": candidate.is_new}
         counts = {effect: effects.counts.get(effect, 0) for effect in effects.named}
-        typer.echo(json.dumps({**said, "records": effects.records, "effects": counts, "would_pause": pauses}))
+        typer.echo(json.dumps({**said, "records": effects.records, "effects": counts, "would_pause": bool(pauses)}))
         return
     console().print(effects_table(effects))
     _tell(candidate, effects, impacts)
     if pauses:
-        typer.echo(f"More than {most:,} learners would complete it, so it would wait for ratchet courses release.")
+        typer.echo(f"{pauses}, so it would wait for ratchet courses release.")
+
+
+def _too_much(effects: "Effects", settings: "Settings") -> str | None:
+    if effects.counts.get(GAINS, 0) > settings.max_new_completions:
+        return f"More than {settings.max_new_completions:,} learners would complete it"
+    if effects.counts.get(CERTIFIED, 0) > settings.max_new_certificates:
+        return f"More than {settings.max_new_certificates:,} certificates would be issued"
+    return None
 
 
 def _tell(candidate: "Candidate", effects: "Effects", impacts: Path) -> None:
     name = f"{candidate.key}, version {candidate.definition.version}"
     typer.echo(f"{name}: {'' if candidate.is_new else 'known already; '}nothing was sent.")
     typer.echo(
-        f"{effects.records:,} records in progress would be decided again, "
+        f"{effects.records:,} records would be decided again, "
         f"{effects.counts.get(CERTIFIED, 0):,} certificates issued, "
         f"{effects.counts.get(LOSES, 0) or 'no'} completions lost. Each record that would change: {impacts}"
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from service.mongo.store import MongoStore
     from service.settings import Settings
 
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until every record in progress is decided again.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until every record is decided again.")]
 STOPPED = "stopped; the workers go on with what they have"
 TOLD_AFTER_SECONDS = 10.0
 """A worker that runs and has no lag has stored a definition by then."""
@@ -36,7 +36,7 @@ class Ended(NamedTuple):
 
 
 def apply(file: FileArgument, wait: WaitOption = False, as_json: JsonOption = False) -> None:
-    """Send a definition to the workers, who decide the records in progress again under it.
+    """Send a definition to the workers, who decide the course's records again under it.
 
     Without `version` in the file it is the next one; a definition that is known already is not sent. One that would
     complete more learners than RATCHET_MAX_NEW_COMPLETIONS is stored and waits for `ratchet courses release`; with
@@ -137,6 +137,7 @@ def _as_json(ended: Ended | None) -> dict[str, Any]:
         "state": ended.seen.state,
         "records": ended.records,
         "would_complete_at_least": ended.seen.course.would_complete,
+        "would_certify_at_least": ended.seen.course.would_certify,
     }
 
 
@@ -146,7 +147,7 @@ def _tell(ended: Ended | None, as_json: bool) -> None:
         return
     course = ended.seen.course
     if not as_json:
-        told = state_of(ended.seen) or f"{ended.records:,} records in progress were decided again"
+        told = state_of(ended.seen) or f"{ended.records:,} records were decided again"
         typer.echo(f"{course.key}: version {course.newest.version}: {told}")
     if ended.seen.state == "paused":
         raise typer.Exit(NO)

@@ -171,7 +171,7 @@ def equivalencies(
     template: TemplateOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload equivalencies: who has completed which course by an equivalent one (recognised prior learning).
+    """Upload equivalencies: who has completed which course, or step, by an equivalent one (recognised prior learning).
 
     Files, verdicts and exit statuses are those of `ratchet upload attendance`.
     """
@@ -180,6 +180,35 @@ def equivalencies(
     given = {"tenant": tenant, "course": course}
     how = {"format": format_name, "sheet": sheet, "columns": column, "learners": learners, "zone": timezone}
     _upload(EQUIVALENCIES, file, given, {**how, "at": changed_at}, (again, wait, dry_run, template, as_json))
+
+
+@upload_app.command(epilog="Example: ratchet upload completions old-system.xlsx --tenant acme --timezone Europe/Vienna")
+def completions(
+    file: FileArgument = None,
+    tenant: TenantOption = None,
+    course: CourseOption = None,
+    changed_at: ChangedOption = None,
+    format_name: FormatOption = None,
+    sheet: SheetOption = None,
+    column: ColumnOption = None,
+    learners: LearnersOption = None,
+    timezone: ZoneOption = None,
+    again: AgainOption = False,
+    wait: WaitOption = False,
+    dry_run: DryRunOption = False,
+    template: TemplateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Upload completions of an older system: who completed which course, when, with a certificate or without one.
+
+    Each row needs its date. Certificate says issue or none; without it none is issued, and no definition issues one
+    later. Files, verdicts and exit statuses are those of `ratchet upload attendance`; Totara's file is recognised.
+    """
+    from service.admin.kinds import COMPLETIONS
+
+    given = {"tenant": tenant, "course": course}
+    how = {"format": format_name, "sheet": sheet, "columns": column, "learners": learners, "zone": timezone}
+    _upload(COMPLETIONS, file, given, {**how, "at": changed_at}, (again, wait, dry_run, template, as_json))
 
 
 @upload_app.command(epilog="Example: ratchet upload formats zoom-participants")

@@ -17,7 +17,14 @@ from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Change, Fact, Instant, Record, Step, StepDefinition, Timeline
 from rules.window import recall, shorten
 from service.errors import Unreadable
-from service.lanes.bounds import COURSE_CHARACTERS, KEY_BYTES, RECORD_DECISIONS, RECORD_PLACES, WAITING_PLACES
+from service.lanes.bounds import (
+    COURSE_CHARACTERS,
+    KEY_BYTES,
+    RECORD_DECISIONS,
+    RECORD_PLACES,
+    RECORD_TURNS,
+    WAITING_PLACES,
+)
 from service.lanes.packed import Packed, pack, unpack
 from service.lanes.ports import (
     History,
@@ -181,7 +188,10 @@ def _no_room_for(fact: Fact, record: Record, timeline: Timeline) -> str | None:
 
     While the course is not defined no steps and sessions are counted; what waits then moves away like other old facts.
     """
-    if record.decided >= RECORD_DECISIONS * (2 if fact.kind == "reassigned" else 1):
+    is_turn = fact.kind in ("reassigned", "withdrawn")
+    if is_turn and len(record.reassignments) + len(record.withdrawals) >= RECORD_TURNS:
+        return f"message_id: {RECORD_TURNS} reassignments and withdrawals are known already, and no more may be"
+    if record.decided >= RECORD_DECISIONS * (2 if is_turn else 1):
         return f"message_id: {RECORD_DECISIONS} facts and definitions have decided this record already, and no more may"
     if not timeline:
         return None
@@ -280,7 +290,7 @@ def accept_definitions(
             letters.append((received, _too_large()))
         else:
             versions = (*accepted.versions, definition)
-            accepted = replace(accepted, versions=versions, sweeping=True, would_complete=0)
+            accepted = replace(accepted, versions=versions, sweeping=True, would_complete=0, would_certify=0)
     return accepted, letters
 
 

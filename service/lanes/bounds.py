@@ -10,6 +10,8 @@ or rerouted message that is longer.
 """
 KEY_BYTES = 1000
 """Of a key that the dead letter of a message that is too long still has; none that is longer is of anything here."""
+DETAIL_LIMIT = 1000
+"""Characters kept of a text that is told but decides nothing."""
 COURSE_CHARACTERS = 8_000_000
 """Of all versions of a course: they are kept in one document, far below MongoDB's 16 MB."""
 DEFINITION_PLACES = 5000
@@ -20,6 +22,8 @@ WAITING_PLACES = 500
 """Of these, those that its course's newest definition does not have."""
 RECORD_DECISIONS = 100_000
 """Decisions about a record: one for each fact, and for each definition that decided it again."""
+RECORD_TURNS = 1000
+"""Reassignments of a record and their withdrawals: each stays with it, with the completion that it ended."""
 
 COURSES_CHARACTERS = 32_000_000
 """Of the definitions that are loaded together; a batch that is about more of them is prepared in parts."""
@@ -37,6 +41,7 @@ class Bounds(NamedTuple):
     facts_in_record: int
     future_tolerance_seconds: int
     max_new_completions: int
+    max_new_certificates: int
     reevaluations_per_second: int
 
     def shared_by(self, lanes: int) -> "Bounds":

@@ -16,11 +16,12 @@ from rules.values import Instant, Record
 from rules.window import recall
 from service import metrics
 from service.lanes.batch import NOT_ASKED, Clock, Decided, Letter, decide_record, outdated
+from service.lanes.definitions import course_timeline
 from service.lanes.failpoint import expects, reach
 from service.lanes.packed import unpack
 from service.lanes.ports import History, Received, Store, StoredCourse, StoredRecord
 from service.lanes.progress import Progress
-from service.lanes.translate import HeardFact, HeardRequest, course_timeline
+from service.lanes.translate import HeardFact, HeardRequest
 
 RECALLED_DECISIONS = 10_000
 """Of the whole histories that are in memory at a time; one alone may have more (RECORD_DECISIONS)."""

@@ -111,10 +111,10 @@ class StoredDefinition(Struct, frozen=True, gc=False, array_like=True):
 
 
 class StoredCourse(Struct, frozen=True, gc=False):
-    """A course's versions, oldest first, and how far the records in progress are decided again under the newest.
+    """A course's versions, oldest first, and how far its records are decided again under the newest.
 
     `sweeping`: some may still carry an older version. They are decided again only under a version that is released,
-    because it completes no more learners than its cap, or because an administrator says so.
+    because it completes and certifies no more learners than its caps, or because an administrator says so.
     """
 
     key: str
@@ -126,6 +126,8 @@ class StoredCourse(Struct, frozen=True, gc=False):
     """The newest version under which records may be decided again."""
     would_complete: int = 0
     """Not 0: the newest version is paused, because it would complete at least so many learners."""
+    would_certify: int = 0
+    """Not 0: likewise, because it would issue at least so many certificates."""
 
     @property
     def newest(self) -> StoredDefinition:
@@ -143,7 +145,7 @@ class StoredCourse(Struct, frozen=True, gc=False):
 
     @property
     def is_paused(self) -> bool:
-        return self.would_complete > 0
+        return self.would_complete > 0 or self.would_certify > 0
 
 
 class Handed(NamedTuple):
@@ -181,8 +183,8 @@ class Records(Protocol):
     async def save_history(self, pages: Sequence[Page]) -> None:
         """Keep what moves away, before the records that do without it are saved. The same page again is nothing new."""
 
-    async def behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
-        """Keys, in order and greater than `after`, of the course's records in progress under an older version."""
+    async def behind(self, course_key: str, version: int, in_progress: bool, after: str, limit: int) -> list[str]:
+        """Keys, in order and greater than `after`, of the course's records under an older version, of one kind."""
 
     async def count_behind(self, course_key: str, version: int) -> int:
         """How many `behind` gives on all its pages."""
@@ -204,7 +206,7 @@ class Courses(Protocol):
         """
 
     async def to_sweep(self, lane: int) -> list[str]:
-        """Keys of the lane's courses whose records in progress may still carry an older version, paused ones too."""
+        """Keys of the lane's courses whose records may still carry an older version, paused ones too."""
 
 
 class Notes(Protocol):

@@ -1,19 +1,20 @@
-"""After a new definition: asks, record by record, to decide those in progress again.
+"""After a new definition: asks, record by record, to decide all of its course again, those in progress first.
 
-Before the first request a new version is judged: how many learners would it complete? More than the cap pauses it,
-until `ratchet courses release` or a newer version; otherwise it is released. A request that comes while the newest
-version is not released decides nothing: the sweep that follows the release finds its record again.
+Before the first request a new version is judged: how many learners would it complete, how many certificates issue?
+More than a cap pauses it, until `ratchet courses release` or a newer version; otherwise it is released. A request that
+comes while the newest version is not released decides nothing: the sweep that follows the release finds its record
+again.
 
-A sweep repeats, each pass once the requests of the last one have been dealt with, until no record in progress carries
-an older version. Records written by batches that were in flight are asked for by those batches themselves, where the
+A sweep repeats, each pass once the requests of the last one have been dealt with, until no record carries an
+older version. Records written by batches that were in flight are asked for by those batches themselves, where the
 version is released; where it is released later, they are stored by then and the sweep finds them. Deciding again is
 idempotent, so at least once is enough here; and whoever takes the lane over goes on with what is still behind.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, NamedTuple
 from uuid import uuid5
 
 from msgspec.structs import replace
@@ -22,7 +23,7 @@ from contracts.fields import course_key_of, split_key
 from contracts.inbound import ReevaluationRequested
 from contracts.outbound import NAMESPACE
 from contracts.topics import REEVALUATION_REQUESTED
-from rules.values import Instant
+from rules.values import Instant, Standing
 from service import metrics
 from service.errors import WaitAndRetry
 from service.lanes.bounds import Bounds
@@ -58,15 +59,40 @@ def request(key: str, version: int, changed_at: Instant) -> Outbound:
 
 
 def requests_behind(records: Mapping[str, StoredRecord], newest: Mapping[str, tuple[int, Instant]]) -> list[Outbound]:
-    """For the records in progress that were decided under an older version of their course than the newest."""
+    """For the records that were decided under an older version of their course than the newest."""
     requests = []
     for key, stored in records.items():
         known = newest.get(course_key_of(key))
-        if known is None or stored.record.latest is None or not stored.record.in_progress:
+        if known is None or stored.record.latest is None:
             continue
         if stored.record.definition_version < known[0]:
             requests.append(request(key, *known))
     return requests
+
+
+async def pages_behind(store: Store, course_key: str, version: int, page: int) -> AsyncIterator[list[str]]:
+    """Keys of the course's records that were decided under an older version, those in progress first."""
+    for in_progress in (True, False):
+        after = ""
+        while keys := await store.records.behind(course_key, version, in_progress, after, page):
+            after = keys[-1]
+            yield keys
+
+
+class _New(NamedTuple):
+    """What a definition would bring."""
+
+    completions: int
+    certificates: int
+
+
+def _with(new: _New, was: Standing, now: Standing) -> _New:
+    completes = was.course.status != now.course.status
+    return _New(new.completions + completes, new.certificates + (now.is_certified and not was.is_certified))
+
+
+def _spelled(new: _New) -> dict[str, int]:
+    return {"would_complete": new.completions, "would_certify": new.certificates}
 
 
 class Sweep:
@@ -131,42 +157,53 @@ class Sweep:
 
     async def _judge(self, course: StoredCourse) -> StoredCourse:
         """Release the newest version, or pause it. As it was where somebody else wrote: the next look judges anew."""
-        newest = course.newest
-        would_complete = await self._completions(course)
-        if would_complete > self._bounds.max_new_completions:
-            judged = replace(course, would_complete=would_complete)
+        newest, bounds = course.newest, self._bounds
+        new = await self._would_bring(course)
+        completes, certifies = (
+            new.completions > bounds.max_new_completions,
+            new.certificates > bounds.max_new_certificates,
+        )
+        if completes or certifies:
+            judged = replace(
+                course,
+                would_complete=new.completions if completes else 0,
+                would_certify=new.certificates if certifies else 0,
+            )
         else:
             judged = replace(course, released=newest.version)
         if not await self._store.courses.save(judged):
             return course
         about = {"lane": self._lane, "course": course.key, "version": newest.version}
         if judged.is_paused:
-            log.warning("re-evaluation is paused", extra={**about, "would_complete_at_least": would_complete})
+            at_least = {
+                "would_complete_at_least": judged.would_complete,
+                "would_certify_at_least": judged.would_certify,
+            }
+            log.warning("re-evaluation is paused", extra=about | at_least)
         else:
             records = await self._store.records.count_behind(course.key, newest.version)
-            log.info("re-evaluation begins", extra={**about, "records": records, "would_complete": would_complete})
+            log.info("re-evaluation begins", extra=about | {"records": records} | _spelled(new))
         return replace(judged, rev=course.rev + 1)
 
-    async def _completions(self, course: StoredCourse) -> int:
-        """How many learners the newest version would complete; counting ends with the first one above the cap."""
-        after, count = "", 0
-        while keys := await self._store.records.behind(course.key, course.newest.version, after, JUDGED_TOGETHER):
-            after = keys[-1]
-            again = await decide_again(self._store, keys, course, course.newest.changed_at)
-            count += sum(now.record.standing.course.status != was.record.standing.course.status for was, now in again)
-            if count > self._bounds.max_new_completions:
-                return self._bounds.max_new_completions + 1
+    async def _would_bring(self, course: StoredCourse) -> _New:
+        """What the newest version would bring; counting ends with the first one above a cap."""
+        bounds, new = self._bounds, _New(0, 0)
+        async for keys in pages_behind(self._store, course.key, course.newest.version, JUDGED_TOGETHER):
+            for was, now in await decide_again(self._store, keys, course, course.newest.changed_at):
+                new = _with(new, was.record.standing, now.record.standing)
+            if new.completions > bounds.max_new_completions:
+                return new._replace(completions=bounds.max_new_completions + 1)
+            if new.certificates > bounds.max_new_certificates:
+                return new._replace(certificates=bounds.max_new_certificates + 1)
             await asyncio.sleep(0)
-        return count
+        return new
 
     async def _pass(self, course: StoredCourse) -> dict[int, int]:
         """Ask for every record behind, page by page. Where there is none, the course is done."""
         newest = course.newest
-        after = ""
         sent: dict[int, int] = {}
         page = min(PAGE, self._bounds.reevaluations_per_second)
-        while keys := await self._store.records.behind(course.key, newest.version, after, page):
-            after = keys[-1]
+        async for keys in pages_behind(self._store, course.key, newest.version, page):
             requests = [request(key, newest.version, newest.changed_at) for key in keys]
             sent |= await self._log.send(REEVALUATION_REQUESTED.name, requests)
             await asyncio.sleep(len(keys) / self._bounds.reevaluations_per_second)

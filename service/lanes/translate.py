@@ -3,24 +3,24 @@
 The names of the wire meet the names of the rules here, and nowhere else.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import msgspec
-from cachetools import LRUCache, cached
 from msgspec import Struct
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from contracts import headers
+from contracts import headers, inbound
 from contracts.fields import MAX_NUMBER, course_key, format_timestamp, split_key
 from contracts.inbound import (
     AboutRecord,
     AttendanceChanged,
+    CompletionGranted,
     CourseDefined,
     EquivalencyGranted,
     Reassigned,
+    ReassignmentWithdrawn,
     ReevaluationRequested,
     StepProgressChanged,
 )
@@ -32,33 +32,31 @@ from contracts.topics import (
     REROUTED,
     STEP_COMPLETION_CHANGED,
     Topic,
+    foreign_fields,
+    owners_of,
 )
 from rules.tables import SHIPPED
 from rules.values import (
     Change,
     CourseChange,
-    CourseDefinition,
     Fact,
+    GrantedCertificate,
     StepChange,
-    StepDefinition,
-    Timeline,
     Value,
-    places_of,
-    timeline,
 )
-from service.lanes.bounds import DEFINITION_PLACES, MESSAGE_BYTES, TIMELINE_PLACES
+from service.lanes.bounds import DEFINITION_PLACES, DETAIL_LIMIT, MESSAGE_BYTES
 from service.lanes.envelope import NoEnvelope, unwrapped
-from service.lanes.ports import Outbound, Received, StoredCourse, StoredDefinition
+from service.lanes.ports import Outbound, Received, StoredDefinition
 
 BY_NAME: Mapping[str, Topic] = {topic.name: topic for topic in CONSUMED}
+FOREIGN = {topic.name: foreign_fields(topic) for topic in CONSUMED}
+OWNERS = {name: owners_of(name) for names in FOREIGN.values() for name in names}
 TOMBSTONE = (
     "value: is null; a tombstone does not delete a course here, because completions were decided under it: "
     "send a new version of the definition instead"
 )
 EXPLANATION_LIMIT = 2000
 """Characters: a message can be wrong in a thousand fields, its explanation need not name them all."""
-DETAIL_LIMIT = 1000
-"""Characters kept of a text that is told but decides nothing."""
 
 
 class Unusable(Struct, frozen=True, gc=False):
@@ -137,6 +135,8 @@ def read(
         return Unusable(invalid, str(error))
     except ValidationError as error:
         return _unusable(error, invalid)
+    if problem := _foreign(topic, message):
+        return Unusable("invalid_message", problem[:EXPLANATION_LIMIT])
     if isinstance(message, CourseDefined):
         if message.places > DEFINITION_PLACES:
             return Unusable("record_limit", f"steps: {message.places} with their sessions, at most {DEFINITION_PLACES}")
@@ -145,7 +145,19 @@ def read(
     course = course_key(message.tenant_id, message.course_id)
     if isinstance(message, ReevaluationRequested):
         return HeardRequest(message.key, course, traceparent)
+    assert isinstance(message, inbound.Fact), "all other messages are of facts"
     return HeardFact(message.key, course, _fact(message), traceparent)
+
+
+def _foreign(topic: Topic, message: BaseModel) -> str | None:
+    """Fields of other topics of ours: what they say would change the meaning, and is not read here."""
+    if not message.model_extra:
+        return None
+    said = [name for name, value in message.model_extra.items() if value is not None]
+    found = sorted(FOREIGN[topic.name].intersection(said))
+    if not found:
+        return None
+    return "; ".join(f"{name}: is a field of {' and '.join(OWNERS[name])}, not of {topic.name}" for name in found)
 
 
 def _unusable(error: ValidationError, invalid: str) -> Unusable:
@@ -175,7 +187,7 @@ def _wrong_key(topic: Topic, key: bytes | None) -> Unusable:
     return Unusable(invalid, f"key: must be {topic.key} of the same message")
 
 
-def _fact(message: AboutRecord) -> Fact:
+def _fact(message: inbound.Fact) -> Fact:
     if isinstance(message, AttendanceChanged):
         return Fact(
             message.message_id,
@@ -184,22 +196,38 @@ def _fact(message: AboutRecord) -> Fact:
             message.event_id,
             message.session_id,
             _attended(message),
-            _details_of_upload(message.source, message.upload_id),
+            _details_of_upload(message.source, message.upload_id, message.actor, message.reason),
         )
     identity = message.message_id, message.changed_at
-    if isinstance(message, StepProgressChanged):
-        value = Value("percent", message.progress_percent)
-        return Fact(*identity, "progress", message.step_id, None, value, _details(("source", message.source)))
-    if isinstance(message, EquivalencyGranted):
-        details = _details(("equivalent_course_id", message.equivalent_course_id), ("granted_by", message.granted_by))
-        return Fact(*identity, "equivalency", details=details)
-    assert isinstance(message, Reassigned), f"no fact comes of {type(message).__name__}"
-    due_at = None if message.due_at is None else str(message.due_at)
-    details = _details(("reassigned_by", message.reassigned_by), ("reason", message.reason), ("due_at", due_at))
-    return Fact(*identity, "reassigned", details=details)
+    by = ("actor", message.actor), ("reason", message.reason)
+    match message:
+        case StepProgressChanged():
+            value = Value("percent", message.progress_percent)
+            details = _details(("source", message.source), *by)
+            return Fact(*identity, "progress", message.step_id, None, value, details)
+        case EquivalencyGranted():
+            granted = ("equivalent_course_id", message.equivalent_course_id), ("granted_by", message.granted_by)
+            step = None if message.step_id is None else Value("granted", 100)
+            return Fact(*identity, "equivalency", message.step_id, None, step, _details(*granted, *by))
+        case CompletionGranted():
+            older = ("source", message.source), ("certificate_id", message.certificate_id)
+            return Fact(*identity, "granted", details=_details(*older, *by), certificate=_certificate(message))
+        case Reassigned():
+            details = _details(("reassigned_by", message.reassigned_by), *by)
+            keeps = message.progress == "keep"
+            return Fact(*identity, "reassigned", details=details, keeps=keeps, due_at=message.due_at)
+        case ReassignmentWithdrawn():
+            return Fact(*identity, "withdrawn", details=_details(*by), withdraws=message.reassignment_message_id)
+    raise AssertionError(f"no fact comes of {type(message).__name__}")
+
+
+def _certificate(message: CompletionGranted) -> GrantedCertificate:
+    return "none" if message.is_without_certificate else message.certificate or "as_awarded"
 
 
 def _attended(message: AttendanceChanged) -> Value:
+    if message.excused:
+        return Value("excused", 0)
     if message.attended_minutes is not None:
         return Value("minutes", min(message.attended_minutes, MAX_NUMBER))
     if message.attended_percent is not None:
@@ -208,70 +236,24 @@ def _attended(message: AttendanceChanged) -> Value:
 
 
 @lru_cache(maxsize=1024)
-def _details_of_upload(source: str, upload_id: str | None) -> tuple[tuple[str, str], ...]:
+def _details_of_upload(
+    source: str, upload_id: str | None, actor: str | None, reason: str | None
+) -> tuple[tuple[str, str], ...]:
     """Many messages share them."""
-    return _details(("source", source), ("upload_id", upload_id))
+    return _details(("source", source), ("upload_id", upload_id), ("actor", actor), ("reason", reason))
 
 
 def _details(*given: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value[:DETAIL_LIMIT]) for name, value in given if value)
 
 
+_DEFINING = CourseDefined.model_fields.keys() - {"message_id", "changed_at", "actor", "reason"}
+"""What makes two definitions the same."""
+
+
 def _definition(message: CourseDefined) -> StoredDefinition:
-    content = message.model_dump_json(exclude={"message_id", "changed_at"}, exclude_none=True)
+    content = message.model_dump_json(include=_DEFINING, exclude_none=True)
     return StoredDefinition(message.version, message.message_id, message.changed_at, content)
-
-
-@cached(LRUCache(TIMELINE_PLACES, getsizeof=lambda timeline: sum(map(places_of, timeline))))
-def timeline_of(versions: tuple[StoredDefinition, ...]) -> Timeline:
-    """What the rules need of a course's versions."""
-    return timeline(map(_course_definition, versions))
-
-
-def course_timeline(course: StoredCourse | None) -> Timeline:
-    """Empty while the course is not defined."""
-    return () if course is None else timeline_of(course.versions)
-
-
-class _Content(Struct):
-    """Of a definition as it is stored, what decides."""
-
-    steps: list[msgspec.Raw]
-    awards_certificate: bool
-    certificate_on_equivalency: bool
-
-
-_content = msgspec.json.Decoder(_Content).decode
-
-
-def _course_definition(stored: StoredDefinition) -> CourseDefinition:
-    content = _content(stored.content)
-    steps = [_step_definition(bytes(step)) for step in content.steps]
-    return CourseDefinition(
-        stored.version,
-        stored.message_id,
-        stored.changed_at,
-        {step.step_id: step for step in steps},
-        content.awards_certificate,
-        content.certificate_on_equivalency,
-    )
-
-
-@cached(LRUCache(TIMELINE_PLACES, getsizeof=lambda step: 1 + len(step.sessions) + len(step.cancelled)))
-def _step_definition(content: bytes) -> StepDefinition:
-    """The versions of a course have most of their steps in common."""
-    step = json.loads(content)
-    listed = step.get("sessions", [])
-    sessions = {s["session_id"]: s["scheduled_minutes"] for s in listed if not s["cancelled"]}
-    return StepDefinition(
-        step["step_id"],
-        step["kind"],
-        step["required"],
-        step["threshold_percent"],
-        sum(sessions.values()) if listed else step.get("scheduled_minutes", 0),
-        sessions,
-        frozenset(s["session_id"] for s in listed if s["cancelled"]),
-    )
 
 
 _json = msgspec.json.Encoder().encode
@@ -324,15 +306,22 @@ def _step_fields(what: StepChange) -> dict[str, Any]:
 
 
 def _course_fields(key: str, what: CourseChange) -> dict[str, Any]:
-    completed = what.completed_via is not None
-    attempt = what.certificate_attempt
+    course, attempt = what.course, what.certificate_attempt
     return {
-        "status": "completed" if completed else "incomplete",
-        "previous_status": "incomplete" if completed else "completed",
-        "completed_via": what.completed_via,
-        "completed_at": None if what.completed_at is None else format_timestamp(what.completed_at),
+        "status": course.status,
+        "previous_status": "completed" if what.was_completed else "incomplete",
+        "completed_via": course.completed_via,
+        "completed_at": _time(course.completed_at),
+        "expires_at": _time(course.expires_at),
+        "evidence": course.evidence,
+        "due_at": _time(what.due_at),
+        "course_title": what.course_title,
         "certificate": {
             "action": what.certificate_action,
             "certificate_id": None if attempt is None else certificate_id(key, attempt),
         },
     }
+
+
+def _time(instant: int | None) -> str | None:
+    return None if instant is None else format_timestamp(instant)

@@ -38,7 +38,7 @@ _unpack = msgspec.msgpack.Decoder(_Body).decode
 def record_document(stored: StoredRecord) -> Document:
     """A record as it is stored, with its next revision: what is queried or looked at, and the whole, packed.
 
-    `open`: in progress, for the sweeps. `ratchet explain --json` shows the whole.
+    `open`: in progress, which the sweeps take first. `ratchet explain --json` shows the whole.
     """
     record, course = stored.record, stored.record.standing.course
     return {
@@ -88,6 +88,7 @@ def course_document(course: StoredCourse) -> Document:
         "released": course.released,
         "is_released": course.is_released,
         "would_complete": course.would_complete,
+        "would_certify": course.would_certify,
         "newest": [course.newest.version, course.newest.changed_at],
         "versions": msgspec.to_builtins(course.versions),
     }
@@ -104,4 +105,5 @@ def stored_course(document: Mapping[str, Any]) -> StoredCourse:
         document["sweeping"],
         document["released"],
         document["would_complete"],
+        document["would_certify"],
     )

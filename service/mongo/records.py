@@ -17,8 +17,8 @@ from service.mongo.tombstones import Tombstones
 
 
 def _behind(course_key: str, version: int) -> Document:
-    """Records of a course in progress that were decided under an older version; the index `behind` finds them."""
-    return {"course_key": course_key, "open": True, "definition_version": {"$lt": version}}
+    """Records of a course that were decided under an older version; the index `behind` finds them."""
+    return {"course_key": course_key, "definition_version": {"$lt": version}}
 
 
 class Records:
@@ -34,7 +34,6 @@ class Records:
         await self._records.create_index(
             ["course_key", "open", "_id", "definition_version"],  # answers pages and counts without the records
             name="behind",
-            partialFilterExpression={"open": True},
         )
         await self._records.create_index(
             ["course_key", "_id"], name="completed", partialFilterExpression={"status": "completed"}
@@ -96,12 +95,13 @@ class Records:
                 for gone in {document["_id"] for document in there} | await self._tombstones.among(documents):
                     del documents[gone]
 
-    async def behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
-        query = {**_behind(course_key, version), "_id": {"$gt": after}}
+    async def behind(self, course_key: str, version: int, in_progress: bool, after: str, limit: int) -> list[str]:
+        query = {**_behind(course_key, version), "open": in_progress, "_id": {"$gt": after}}
         async with mongo_answers():
             found = await self._records.find(query, {"_id": 1}).sort("_id").limit(limit).to_list(None)
         return [document["_id"] for document in found]
 
     async def count_behind(self, course_key: str, version: int) -> int:
         async with mongo_answers():
-            return int(await self._records.count_documents(_behind(course_key, version)))
+            asked = {**_behind(course_key, version), "open": {"$in": [True, False]}}
+            return int(await self._records.count_documents(asked))

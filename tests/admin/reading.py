@@ -13,7 +13,8 @@ from service.admin.reading import Said, understand
 from service.admin.rows import Judged
 from service.admin.schedule import Course
 from service.admin.uploads import Asked, Upload, open_file
-from service.lanes.translate import HeardDefinition, read, timeline_of
+from service.lanes.definitions import timeline_of
+from service.lanes.translate import HeardDefinition, read
 
 AT = "2026-05-01T00:00:00Z"
 SIXTY = {"course_id": "c-1", "steps": [{"step_id": "e1", "kind": "event", "scheduled_minutes": 60}]}

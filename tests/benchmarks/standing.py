@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from contracts.topics import ATTENDANCE_CHANGED
 from rules.values import Record
 from service.lanes.batch import NOT_ASKED, Clock, decide_record
+from service.lanes.definitions import course_timeline
 from service.lanes.ports import Page, Received, StoredRecord
-from service.lanes.translate import HeardFact, course_timeline, read
+from service.lanes.translate import HeardFact, read
 from service.settings import Settings
 from tests.benchmarks.workloads import Message, Workload, attendance, definitions, record_key
 

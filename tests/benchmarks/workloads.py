@@ -11,8 +11,9 @@ import msgspec
 from contracts.topics import ATTENDANCE_CHANGED, COURSE_DEFINED, REASSIGNED
 from rules.decide import decide
 from rules.values import Record
+from service.lanes.definitions import course_timeline
 from service.lanes.ports import StoredCourse
-from service.lanes.translate import HeardDefinition, HeardFact, course_timeline, read
+from service.lanes.translate import HeardDefinition, HeardFact, read
 from tests.benchmarks.plain import SCHEDULED_MINUTES, Document, decode, new_record, update
 
 TENANT = "acme"

@@ -16,7 +16,8 @@ from contracts import export
 from contracts.fields import Timestamp, format_timestamp, parse_timestamp
 from contracts.inbound import AttendanceChanged, CourseDefined
 from contracts.outbound import NAMESPACE, certificate_id, message_id
-from contracts.topics import ATTENDANCE_CHANGED, CONSUMED, TOPICS, Topic
+from contracts.topics import ATTENDANCE_CHANGED, CONSUMED, TOPICS, Topic, foreign_fields
+from service.lanes.translate import Unusable, read
 
 HERE = Path(export.__file__).parent
 
@@ -108,6 +109,27 @@ AWKWARD = [
     ("attendance-changed", {"attended_percent": 5}, False),
     ("attendance-changed", {"source": None}, False),
     ("reassigned", {"reason": "", "reassigned_by": "x" * 5000}, True),
+    ("reassigned", {"reason": "x" * 1001}, False),
+    ("reassigned", {"progress": "keep"}, True),
+    ("reassigned", {"progress": "hold"}, False),
+    ("attendance-changed", {"attended_minutes": None, "excused": True}, True),
+    ("attendance-changed", {"attended_minutes": None, "excused": False}, False),
+    ("attendance-changed", {"excused": False}, True),
+    ("attendance-changed", {"excused": True}, False),
+    ("completion-granted", {"certificate": "issue"}, False),
+    ("completion-granted", {"certificate": "issue", "certificate_id": None}, True),
+    ("completion-granted", {"certificate": None}, True),
+    ("completion-granted", {"certificate": None, "source": "manual"}, False),
+    ("completion-granted", {"source": "manual"}, True),
+    ("course-defined", {"valid_for": "P1Y6M15D"}, True),
+    ("course-defined", {"valid_for": "P010M"}, True),
+    ("course-defined", {"valid_for": "P0D"}, False),
+    ("course-defined", {"valid_for": "P"}, False),
+    ("course-defined", {"valid_for": "P2W"}, False),
+    ("course-defined", {"valid_for": "PT24H"}, False),
+    ("course-defined", {"valid_for": None, "groups": None}, True),
+    ("course-defined", {"groups": [{"group_id": "g", "step_ids": [], "at_least": 1}]}, False),
+    ("course-defined", {"groups": [{"group_id": "g", "step_ids": ["forklift-practice"], "at_least": 0}]}, False),
     ("course-defined", {"steps": []}, True),
     ("course-defined", {"steps": [{"step_id": "o", "kind": "other", "scheduled_minutes": 5}]}, False),
     ("course-defined", {"steps": [{"step_id": "o", "kind": "other", "scheduled_minutes": None}]}, True),
@@ -132,7 +154,7 @@ AWKWARD = [
 @pytest.mark.parametrize(("short", "fields", "fits"), AWKWARD)
 def test_schema_and_model_agree_on_what_is_awkward(short: str, fields: dict[str, Any], fits: bool) -> None:
     topic = next(topic for topic in TOPICS if topic.short == short)
-    candidate = {**example(topic), **fields}
+    candidate = {**example(topic), **({"groups": None} if "steps" in fields else {}), **fields}
     schema = Draft202012Validator(json.loads((HERE / "schemas" / f"{short}.json").read_text()))
     assert schema.is_valid(candidate) == fits
     try:
@@ -141,6 +163,44 @@ def test_schema_and_model_agree_on_what_is_awkward(short: str, fields: dict[str,
     except ValidationError:
         read = False
     assert read == fits
+
+
+@pytest.mark.parametrize(
+    ("groups", "says"),
+    [
+        ([{"group_id": "g", "step_ids": ["forklift-practice", "forklift-practice"], "at_least": 1}], "stands twice"),
+        ([{"group_id": "g", "step_ids": ["forklift-practice"], "at_least": 2}], "2 of 1 steps can never be complete"),
+        (
+            [{"group_id": "g", "step_ids": ["live-1"], "at_least": 1}],
+            "groups: g: step live-1 is not a step .* required",
+        ),
+        ([{"group_id": "g", "step_ids": ["nowhere"], "at_least": 1}], "groups: g: step nowhere is not a step"),
+        ([{"group_id": "g", "step_ids": ["forklift-practice"], "at_least": 1}] * 2, "group_id g stands twice"),
+    ],
+)
+def test_groups_that_make_no_sense(groups: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        CourseDefined.model_validate_json(json.dumps({**example_of("course-defined"), "groups": groups}))
+
+
+INBOUND = [topic for topic in TOPICS if topic.direction == "in"]
+
+
+@pytest.mark.parametrize("topic", INBOUND, ids=lambda topic: topic.short)
+def test_a_field_of_another_topic_is_refused_and_null_says_nothing(topic: Topic) -> None:
+    """By service and schema alike; the service names field and topics."""
+    schema = Draft202012Validator(json.loads((HERE / "schemas" / f"{topic.short}.json").read_text()))
+    foreign = foreign_fields(topic)
+    assert foreign
+    for name in foreign:
+        said = {**example(topic), name: next((example(one)[name] for one in INBOUND if name in example(one)), True)}
+        item = read(topic, json.dumps(said).encode(), None)
+        assert isinstance(item, Unusable) and item.reason == "invalid_message"
+        assert item.explanation.startswith(f"{name}: is a field of lms.") and topic.name in item.explanation
+        assert not schema.is_valid(said)
+        assert not isinstance(read(topic, json.dumps({**said, name: None}).encode(), None), Unusable)
+        assert schema.is_valid({**said, name: None})
+    assert not isinstance(read(topic, json.dumps({**example(topic), "weather": 1}).encode(), None), Unusable)
 
 
 def test_asyncapi_names_every_topic_and_its_schema() -> None:

@@ -10,7 +10,7 @@ from cloudevents.core.v1.event import CloudEvent
 
 from contracts.headers import Headers
 from contracts.topics import ATTENDANCE_CHANGED, COURSE_DEFINED
-from rules.values import Cause, Change, CourseChange
+from rules.values import Cause, Change, Course, CourseChange
 from service.lanes.translate import HeardFact, Unusable, outbound, read
 from tests.commands.test_commands import ATTENDED
 
@@ -52,7 +52,7 @@ def test_what_the_cloudevents_sdk_writes_is_understood(write: Callable[[CloudEve
 
 
 def test_the_cloudevents_sdk_understands_what_goes_out() -> None:
-    course = CourseChange("steps", 5, "issue", 1)
+    course = CourseChange(Course("steps", 5, "held"), False, "issue", 1, None, "Safety")
     out = outbound("acme/l-1/c-1", Change(2, 1, Cause("m1", 5, "completed-by-steps"), 7, course), None)
     headers = {name: value for name, value in out.headers if value is not None}
     event = from_kafka_event(KafkaMessage(headers=headers, key=out.key, value=out.value or b""))

@@ -29,7 +29,8 @@ async def test_facts_that_have_moved_away_still_count(world: World, wire: Wire) 
         await wire.settled()
     known, reused = attendance(2, 2, attended=False), attendance(3, 20, attended=True)
     late_beyond = attendance(20, 2, event_id="e2", attended=True)
-    reassigned = ("reassigned", {**GOOD, "message_id": "r1", "changed_at": "2026-01-03T10:00:00Z"})
+    about = {name: GOOD[name] for name in ("tenant_id", "learner_id", "course_id")}
+    reassigned = ("reassigned", {**about, "message_id": "r1", "changed_at": "2026-01-03T10:00:00Z"})
     await wire.send([known, reused, late_beyond, reassigned, attendance(21, 14)])
     await wire.settled()
     assert serving.stop() == 0

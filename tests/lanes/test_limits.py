@@ -59,6 +59,32 @@ async def test_so_many_decisions_are_made_about_a_record_but_a_reassignment_stil
     assert store.records.by_key["acme/l-1/c-1"].record.attempt == 2
 
 
+async def test_a_record_is_reassigned_so_many_times_and_withdrawals_count_too() -> None:
+    store, about = MemoryStore(), json.loads(fact().value or b"")
+    away = {name: about[name] for name in ("tenant_id", "learner_id", "course_id", "changed_at")}
+
+    def reassigned(name: str) -> Received:
+        return received("lms.reassigned.v1", json.dumps({**away, "message_id": name}).encode())
+
+    def withdrawn(name: str) -> Received:
+        said = {**away, "message_id": f"w-{name}", "reassignment_message_id": name}
+        return received("lms.reassignment-withdrawn.v1", json.dumps(said).encode())
+
+    with patch.object(batch, "RECORD_TURNS", 4):
+        turns = [
+            reassigned("r1"),
+            withdrawn("r1"),
+            reassigned("r2"),
+            withdrawn("r2"),
+            reassigned("r3"),
+            withdrawn("r3"),
+        ]
+        result = await prepared([definition(), *turns], store)
+    says = "message_id: 4 reassignments and withdrawals are known already, and no more may be"
+    assert explanations(result) == [says] * 2
+    assert store.records.by_key["acme/l-1/c-1"].record.attempt == 5
+
+
 async def test_a_definition_has_so_many_steps_and_sessions() -> None:
     def sessions(count: int) -> list[dict[str, object]]:
         return [{"session_id": f"s{number}", "scheduled_minutes": 1} for number in range(count)]
@@ -79,11 +105,11 @@ async def test_a_definition_has_so_many_steps_and_sessions() -> None:
 
 async def test_the_versions_of_a_course_have_so_many_characters() -> None:
     store = MemoryStore()
-    with patch.object(batch, "COURSE_CHARACTERS", 500):
+    with patch.object(batch, "COURSE_CHARACTERS", 700):
         result = await prepared([definition(version=n, message_id=f"d{n}") for n in range(1, 9)], store)
     kept = len(store.courses.by_key["acme/c-1"].versions)
     assert 1 < kept < 8
-    says = "steps: with this version the course's definitions have more than 500 characters together"
+    says = "steps: with this version the course's definitions have more than 700 characters together"
     assert explanations(result) == [says] * (8 - kept)
 
 

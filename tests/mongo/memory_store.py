@@ -57,8 +57,11 @@ class MemoryRecords:
     async def erased(self, keys: Iterable[str]) -> set[str]:
         return {key for key in keys if _learner(key) in self.tombstones}
 
-    async def behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
-        return sorted(key for key in self._behind(course_key, version) if key > after)[:limit]
+    async def behind(self, course_key: str, version: int, in_progress: bool, after: str, limit: int) -> list[str]:
+        behind = self._behind(course_key, version)
+        return sorted(key for key in behind if key > after and self.by_key[key].record.in_progress == in_progress)[
+            :limit
+        ]
 
     async def count_behind(self, course_key: str, version: int) -> int:
         return len(self._behind(course_key, version))
@@ -67,9 +70,7 @@ class MemoryRecords:
         return [
             key
             for key, stored in self.by_key.items()
-            if course_key_of(key) == course_key
-            and stored.record.in_progress
-            and stored.record.definition_version < version
+            if course_key_of(key) == course_key and stored.record.definition_version < version
         ]
 
 

@@ -248,9 +248,9 @@ async def test_records_behind_a_version_are_paged(store: Store, known: Timeline)
     others = {"acme/l-9/c-1": decided, "acme/l-1/c-2": RECORD, "other/l-1/c-1": RECORD}
     saved = [StoredRecord(key, 0, RECORD) for key in waiting]
     await store.records.save(saved + [StoredRecord(key, 0, record) for key, record in others.items()])
-    assert await store.records.behind("acme/c-1", 1, "", 3) == waiting[:3]
-    assert await store.records.behind("acme/c-1", 1, waiting[2], 3) == waiting[3:]
-    assert await store.records.behind("acme/c-1", 1, waiting[4], 3) == []
+    assert await store.records.behind("acme/c-1", 1, True, "", 3) == waiting[:3]
+    assert await store.records.behind("acme/c-1", 1, True, waiting[2], 3) == waiting[3:]
+    assert await store.records.behind("acme/c-1", 1, True, waiting[4], 3) == []
     assert await store.records.count_behind("acme/c-1", 1) == 5
     assert await store.records.count_behind("acme/c-1", 0) == 0
     assert await store.records.count_behind("acme/c-1", 2) == 6, "also the one that was decided under version 1"

@@ -16,6 +16,9 @@ from rules.values import (
     CourseChange,
     CourseDefinition,
     Fact,
+    FactKind,
+    GrantedCertificate,
+    Group,
     Record,
     StepChange,
     StepDefinition,
@@ -31,21 +34,49 @@ LAST = 12
 values = st.one_of(
     st.builds(Value, st.just("minutes"), st.integers(0, 100)),
     st.builds(Value, st.just("percent"), st.integers(0, 100)),
-    st.sampled_from([Value("attended", 0), Value("attended", 100)]),
+    st.sampled_from([Value("attended", 0), Value("attended", 100), Value("excused", 0)]),
 )
-attendances = st.tuples(st.just("attendance"), st.sampled_from(STEPS), st.sampled_from((None, *SESSIONS)), values)
-progresses = st.tuples(
+Said = tuple[FactKind, str, str | None, Value]
+attendances: st.SearchStrategy[Said] = st.tuples(
+    st.just("attendance"), st.sampled_from(STEPS), st.sampled_from((None, *SESSIONS)), values
+)
+progresses: st.SearchStrategy[Said] = st.tuples(
     st.just("progress"), st.sampled_from(STEPS), st.none(), st.builds(Value, st.just("percent"), st.integers(0, 100))
 )
-others = st.tuples(st.sampled_from(("equivalency", "reassigned")), st.none(), st.none(), st.none())
-kinds = st.one_of(attendances, attendances, attendances, progresses, others)
+granted_steps: st.SearchStrategy[Said] = st.tuples(
+    st.just("equivalency"), st.sampled_from(STEPS), st.none(), st.just(Value("granted", 100))
+)
+values_of_steps = st.one_of(attendances, attendances, attendances, progresses, granted_steps)
+CERTIFICATES: tuple[GrantedCertificate, ...] = ("issue", "none", "as_awarded")
+REASSIGNMENTS = ("r0", "r1", "r2")
+
+
+@st.composite
+def fact(draw: st.DrawFn, message_id: str) -> Fact:
+    """Of any kind but a reassignment, which have ids that can be withdrawn."""
+    at = draw(st.integers(0, LAST))
+    sort = draw(st.sampled_from(("value", "value", "value", "value", "equivalency", "granted", "withdrawn")))
+    match sort:
+        case "value":
+            kind, step_id, session_id, value = draw(values_of_steps)
+            return Fact(message_id, at, kind, step_id, session_id, value)
+        case "equivalency":
+            return Fact(message_id, at, "equivalency")
+        case "granted":
+            certificate = draw(st.sampled_from(CERTIFICATES))
+            return Fact(message_id, at, "granted", certificate=certificate)
+        case _:
+            return Fact(message_id, at, "withdrawn", withdraws=draw(st.sampled_from((*REASSIGNMENTS, "unknown"))))
 
 
 @st.composite
 def facts(draw: st.DrawFn) -> list[Fact]:
-    """Up to ten facts in any order of arrival, each with an id of its own."""
-    drawn = draw(st.lists(st.tuples(st.integers(0, LAST), kinds), max_size=10))
-    made = [Fact(f"m{number}", at, *kind) for number, (at, kind) in enumerate(drawn)]
+    """Up to a dozen facts in any order of arrival, each with an id of its own."""
+    made = [draw(fact(f"m{number}")) for number in range(draw(st.integers(0, 9)))]
+    made += [
+        Fact(message_id, draw(st.integers(0, LAST)), "reassigned", keeps=draw(st.booleans()))
+        for message_id in REASSIGNMENTS[: draw(st.sampled_from((0, 0, 1, 1, 2, 3)))]
+    ]
     return draw(st.permutations(made))
 
 
@@ -66,9 +97,30 @@ def timelines(draw: st.DrawFn, most: int = 3) -> Timeline:
     for version in range(1, draw(st.integers(1, most)) + 1):
         step_ids = draw(st.sets(st.sampled_from(STEPS), min_size=1))
         steps = {step_id: draw(step_definitions(step_id)) for step_id in sorted(step_ids)}
-        at = draw(st.integers(0, LAST))
-        versions.append(CourseDefinition(version, f"d{version}", at, steps, draw(st.booleans()), draw(st.booleans())))
+        flags = [draw(st.booleans()) for _ in range(3)]
+        versions.append(
+            CourseDefinition(
+                version,
+                f"d{version}",
+                draw(st.integers(0, LAST)),
+                steps,
+                flags[0],
+                flags[1],
+                certificate_after_equivalency=flags[2],
+                valid_for=draw(st.sampled_from((None, (0, 1, 0)))),
+                groups=draw(groups(steps)),
+            )
+        )
     return timeline(versions)
+
+
+@st.composite
+def groups(draw: st.DrawFn, steps: dict[str, StepDefinition]) -> tuple[Group, ...]:
+    """None or one, of the steps that are not required."""
+    optional = tuple(step_id for step_id, step in steps.items() if not step.required)
+    if not optional or draw(st.booleans()):
+        return ()
+    return (Group("g", optional, draw(st.integers(1, len(optional)))),)
 
 
 def arrive(arriving: list[Fact], known: Timeline) -> tuple[Record, list[Change]]:
@@ -101,23 +153,36 @@ def test_steps_and_attempt_end_the_same_for_every_order_of_arrival(
 
 @settings(max_examples=400)
 @given(facts(), timelines())
-def test_a_completion_is_taken_back_only_by_a_reassignment_later_in_time(arriving: list[Fact], known: Timeline) -> None:
-    record, completed_at = Record(), None
+def test_a_completion_is_taken_back_only_by_a_reassignment_or_its_withdrawal(
+    arriving: list[Fact], known: Timeline
+) -> None:
+    record, stands, certificates = Record(), False, set[int]()
     for fact in arriving:
         record, changes = decide(record, fact, known, 0)
         for change in changes:
-            if not isinstance(change.what, CourseChange):
+            what = change.what
+            if not isinstance(what, CourseChange):
                 continue
-            if change.what.completed_via is not None:
-                assert completed_at is None, "completed twice without a reassignment between"
-                completed_at = change.what.completed_at
-            else:
-                taken_by = record.facts[change.cause.message_id]
-                assert taken_by.kind == "reassigned"
-                assert completed_at is not None
-                assert taken_by.changed_at >= completed_at
-                completed_at = None
-        assert record.standing.course.completed_at == completed_at
+            assert what.was_completed == stands
+            stands = what.course.completed_via is not None
+            if what.was_completed and not stands:
+                assert record.facts[change.cause.message_id].kind in ("reassigned", "withdrawn")
+                assert what.certificate_action in ("revoke", "none")
+            match what.certificate_action:
+                case "issue":
+                    assert what.certificate_attempt == record.attempt
+                    assert not certificates, "one learner, one valid certificate"
+                    certificates.add(what.certificate_attempt)
+                case "revoke":
+                    certificates.remove(what.certificate_attempt or 0)
+                case "reinstate":
+                    assert record.facts[change.cause.message_id].kind == "withdrawn"
+                    assert not certificates, "one learner, one valid certificate"
+                    certificates.add(what.certificate_attempt or 0)
+        standing = record.standing
+        assert (standing.course.completed_via is not None) == stands
+        valid = {standing.certificate.attempt} if standing.certificate and standing.is_certified else set()
+        assert valid == certificates
 
 
 @settings(max_examples=150)
@@ -211,24 +276,32 @@ def test_deciding_again_under_a_known_definition_changes_nothing(arriving: list[
 @given(step_definitions("e1"), st.none() | values, st.dictionaries(st.sampled_from(SESSIONS), values))
 def test_percent_against_exact_fractions(step: StepDefinition, base: Value | None, sessions: dict[str, Value]) -> None:
     percent, verdict, _ = measure(step, base, sessions)
-    counted = {name: value for name, value in sessions.items() if name in step.sessions}
-    if base is not None and base.unit == "minutes" and base.amount and not step.scheduled_minutes:
+    places: dict[str | None, int] = {None: step.scheduled_minutes}
+    if step.sessions:
+        places = dict(step.sessions.items())
+    counting = {place: sessions.get(place or "", base) for place in places}
+    if not step.sessions and base is None and any(value.amount for value in sessions.values()):
         assert verdict == "undecidable"
         return
-    share = Fraction(0)
-    if base is not None:
-        whole = (step.scheduled_minutes if base.unit == "minutes" else 0) or 100
-        share = min(Fraction(base.amount, whole), Fraction(1))
-    attended = Fraction(0)
-    for name, minutes in step.sessions.items():
-        value = counted.get(name)
+    if not step.scheduled_minutes and base is not None and base.unit == "minutes" and base.amount:
+        assert verdict == "undecidable"
+        return
+    counting = {place: value for place, value in counting.items() if value is None or value.unit != "excused"}
+    if not counting:
+        assert (percent, verdict) == (0, "excused")
+        return
+
+    def share(place: str | None) -> Fraction:
+        value, minutes = counting[place], places[place]
         if value is None:
-            attended += share * minutes
-        elif value.unit == "minutes":
-            attended += min(value.amount, minutes)
-        else:
-            attended += Fraction(value.amount, 100) * minutes
-    exact = attended / step.scheduled_minutes * 100 if step.sessions else share * 100
+            return Fraction(0)
+        if value.unit != "minutes":
+            return Fraction(value.amount, 100)
+        whole = minutes if place in sessions else step.scheduled_minutes
+        return min(Fraction(value.amount, whole or 1), Fraction(1))
+
+    whole = sum(places[place] or 1 for place in counting)
+    exact = sum(share(place) * (places[place] or 1) for place in counting) / whole * 100
     assert percent == exact.__floor__()
     assert verdict == ("met" if exact >= step.threshold_percent else "not_met")
 

@@ -16,6 +16,14 @@ PAGE = Path(__file__).parents[2] / "rules" / "README.md"
 Document = dict[str, Any]
 
 
+ROWS = [row.rule_id for row in SHIPPED.course.rows]
+
+
+def row(rule_id: str) -> int:
+    """Where a row of the course table stands."""
+    return ROWS.index(rule_id)
+
+
 def set_in(path: tuple[Any, ...], value: object) -> Callable[[Document], None]:
     """A change to a document."""
 
@@ -40,7 +48,7 @@ REFUSED = {
         "trigger: an empty list meets nothing",
     ),
     "completed twice": (
-        set_in(("rows", 7, "then"), {"course": "completed_via_steps", "certificate": "keep", "evidence": "held"}),
+        set_in(("rows", row("completion-confirmed"), "then", "course"), "completed_via_steps"),
         "row completion-confirmed: course = completed, trigger = step, definition: the first completion stands",
     ),
     "no sentence": (
@@ -54,14 +62,47 @@ REFUSED = {
     "unknown result": (set_in(("rows", 0, "then", "course"), "gone"), "course: unknown outcome 'gone'"),
     "missing condition": (set_in(("rows", 0, "when"), {"course": "completed"}), "needs `when:` with trigger"),
     "a step takes the completion away": (
-        set_in(("rows", 6, "then", "course"), "incomplete"),
+        set_in(("rows", row("completion-preserved"), "then", "course"), "incomplete"),
         "row completion-preserved: course = completed, trigger = step, definition: only a reassignment may remove",
     ),
     "a step revokes the certificate": (
-        set_in(("rows", 6, "then", "certificate"), "revoke"),
+        set_in(("rows", row("completion-preserved"), "then", "certificate"), "revoke"),
         "row completion-preserved: course = completed, trigger = step, definition: only a reassignment may remove",
     ),
+    "a completion goes and its certificate stays": (
+        set_in(("rows", row("reassignment-removes-completion"), "then", "certificate"), "keep"),
+        "row reassignment-removes-completion: .*: a completion goes with its certificate",
+    ),
+    "a certificate that is not due": (
+        set_in(("rows", row("completion-confirmed"), "then", "certificate"), "issue"),
+        "row completion-confirmed: course = completed, trigger = step, definition: the first completion stands",
+    ),
+    "reinstated by a step": (
+        set_in(("rows", row("completed-by-steps"), "then", "certificate"), "reinstate"),
+        "row completed-by-steps: reinstate: only on the trigger reinstated",
+    ),
+    "granted by a step": (
+        set_in(("rows", row("completed-by-steps"), "then", "certificate"), "issue_if_granted"),
+        "row completed-by-steps: issue_if_granted: only on the trigger granted",
+    ),
 }
+
+REFUSED_ELSEWHERE = [
+    ("step", "step-stands-again", {"step": "complete"}, "as_counted: on the trigger withdrawn, and on no other"),
+    ("step", "step-reached", {"step": "as_counted"}, "as_counted: on the trigger withdrawn, and on no other"),
+    ("arrival", "course-not-defined", {"facts": "count"}, "fact = before_definition: can only be kept"),
+    ("arrival", "withdrawal-waits", {"facts": "count_again"}, "fact = withdrawal_of_unknown: can only be kept"),
+    ("arrival", "withdrawn-already", {"facts": "count"}, "fact = withdrawal_again: can only be kept"),
+    ("arrival", "withdrawal-counts", {"facts": "count"}, "fact = withdrawal: cannot be counted by itself"),
+]
+
+
+@pytest.mark.parametrize(("table", "rule_id", "then", "says"), REFUSED_ELSEWHERE)
+def test_outcomes_that_make_no_sense_are_refused(table: str, rule_id: str, then: Document, says: str) -> None:
+    whole = deepcopy(document(table))
+    next(row for row in whole["rows"] if row["id"] == rule_id)["then"] |= then
+    with pytest.raises(TableError, match=f"row {rule_id}: {says}"):
+        load(yaml.safe_dump(whole), "candidate.yaml")
 
 
 @pytest.mark.parametrize(("change", "says"), REFUSED.values(), ids=REFUSED)

@@ -17,8 +17,9 @@ from rules.tables import SHIPPED, Table, Tables
 from rules.values import Fact, Record
 from service.admin.simulate import state
 from service.lanes.batch import Clock, accept_definitions
+from service.lanes.definitions import course_timeline
 from service.lanes.ports import Received, StoredCourse
-from service.lanes.translate import HeardDefinition, HeardFact, Unusable, course_timeline, outbound, read
+from service.lanes.translate import HeardDefinition, HeardFact, Unusable, outbound, read
 from service.mongo.store import connect
 from tests.scenarios import SCENARIOS, Happened, Scenario, compare, split_lines
 from tests.stack.service import RATCHET, World
@@ -46,7 +47,7 @@ def fold(scenario: Scenario, tables: Tables = SHIPPED) -> Happened:
             course = courses.get(item.key, StoredCourse(item.key, 0, 0))
             courses[item.key], letters = accept_definitions(course, [(message, item)], Clock(now, now))
             dead += [(why.reason, why.explanation) for _, why in letters]
-            work.update({key: None for key, record in records.items() if record.in_progress})
+            work.update(dict.fromkeys(records))
         else:
             assert isinstance(item, HeardFact)
             work[item.key] = item.fact

@@ -184,9 +184,9 @@ class FaultyRecords:
             await self._faults.before()
         return await self._records.erased(asked)
 
-    async def behind(self, course_key: str, version: int, after: str, limit: int) -> list[str]:
+    async def behind(self, course_key: str, version: int, in_progress: bool, after: str, limit: int) -> list[str]:
         await self._faults.before()
-        return await self._records.behind(course_key, version, after, limit)
+        return await self._records.behind(course_key, version, in_progress, after, limit)
 
     async def count_behind(self, course_key: str, version: int) -> int:
         await self._faults.before()
@@ -270,6 +270,7 @@ class SimulatedWorld:
             facts_in_record=self.fate.choice((1, 3, 64)),
             shutdown_seconds=self.fate.choice((1, 10)),
             max_new_completions=self.fate.choice((0, 2, 1000)),
+            max_new_certificates=self.fate.choice((0, 2, 1000)),
             reevaluations_per_second=self.fate.choice((1, 1000)),
         )
         self.damage = self.fate.choice((0.0, 0.0, 0.03))

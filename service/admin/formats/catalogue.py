@@ -31,6 +31,11 @@ FieldName = Literal[
     "progress_percent",
     "equivalent_course_id",
     "granted_by",
+    "excused",
+    "completed_at",
+    "certificate",
+    "certificate_id",
+    "reason",
 ]
 """`other_id`, `name` and `last_name` tell who somebody is by `--learners` only."""
 FIELDS: Sequence[FieldName] = get_args(FieldName)
