@@ -213,12 +213,15 @@ def _shown(fact: Fact, before: Standing, after: Standing) -> tuple[Shown | None,
 
 
 def _is_overridden(record: Record, fact: Fact, place: Order, timeline: Timeline) -> bool:
-    """Whether a known later value replaces this one wholly, by the definition in force when that was said."""
+    """Whether a known later value of the same attempt replaces this one wholly, by the definition in force by then."""
+    resets = [reset.place for reset in record.reassignments.values() if not reset.keeps and reset.place > place]
+    until = min(resets, default=None)
     return fact.step_id is not None and any(
         known.step_id == fact.step_id
         and known.session_id in (None, fact.session_id)
         and known.value is not None
         and order(known) > place
+        and (until is None or order(known) < until)
         and is_said_of(in_force(timeline, order(known)).steps.get(fact.step_id), known.session_id, known.value)
         for known in record.facts.values()
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from rules.requirement import UNDECIDABLE, course_is_met, is_gone, measure, still_met
+from rules.requirement import UNDECIDABLE, course_is_met, measure, still_met
 from rules.tables import Row, Tables
 from rules.validity import expiry
 from rules.values import (
@@ -58,7 +58,9 @@ def count(standing: Standing, fact: Fact, definition: CourseDefinition, attempt:
     return decide_course(moved, "step", step.cause, definition, attempt, tables)
 
 
-def redefine(standing: Standing, definition: CourseDefinition, attempt: int, tables: Tables) -> Moved:
+def redefine(
+    standing: Standing, definition: CourseDefinition, before: CourseDefinition, attempt: int, tables: Tables
+) -> Moved:
     """Fold a new version of the definition: every step is judged again, then the course."""
     message_id, effective_at = definition.message_id, definition.effective_at
     steps = {}
@@ -69,13 +71,24 @@ def redefine(standing: Standing, definition: CourseDefinition, attempt: int, tab
         same = judged.percent == step.percent and judged.complete == step.complete
         steps[step_id] = replace(judged, cause=step.cause) if same else judged
     cause = Cause(message_id, effective_at, "")
-    return decide_course(replace(standing, steps=steps), "definition", cause, definition, attempt, tables)
+    begins_to_award = definition.awards_certificate and not before.awards_certificate
+    moved = replace(standing, steps=steps)
+    return decide_course(moved, "definition", cause, definition, attempt, tables, awards_anew=begins_to_award)
 
 
 def award(standing: Standing, definition: CourseDefinition, attempt: int, tables: Tables) -> Moved:
     """What the definition in force when the course was completed says of its certificate."""
     cause = Cause(definition.message_id, definition.effective_at, "")
-    return decide_course(standing, "definition", cause, definition, attempt, tables, at=standing.course.completed_at)
+    return decide_course(
+        standing,
+        "definition",
+        cause,
+        definition,
+        attempt,
+        tables,
+        at=standing.course.completed_at,
+        awards_anew=definition.awards_certificate,
+    )
 
 
 def started_again(steps: Mapping[str, Step], changed_at: int, message_id: str, tables: Tables) -> dict[str, Step]:
@@ -89,19 +102,20 @@ def started_again(steps: Mapping[str, Step], changed_at: int, message_id: str, t
 
 
 def with_evidence(standing: Standing, timeline: Timeline, tables: Tables) -> Standing:
-    """Judge the evidence by the definition that was in force at `completed_at`."""
+    """Evidence and expiry, by the definition that was in force at `completed_at`."""
     course = standing.course
     if course.completed_via is None or course.completed_at is None:
         return standing
+    earned_under = next((one for one in reversed(timeline) if one.effective_at <= course.completed_at), timeline[0])
     completed, requirement = "otherwise", "met"
     if course.completed_via == "steps":
-        earned_under = next((one for one in reversed(timeline) if one.effective_at <= course.completed_at), timeline[0])
         completed, requirement = "by_steps", "met" if still_met(earned_under, standing.steps) else "not_met"
     outcome = tables.evidence.lookup[completed, requirement].then["evidence"]
     evidence = None if outcome == "none" else outcome
-    if evidence == course.evidence:
+    expires_at = expiry(course.completed_at, earned_under.valid_for)
+    if (evidence, expires_at) == (course.evidence, course.expires_at):
         return standing
-    return replace(standing, course=replace(course, evidence=evidence))
+    return replace(standing, course=replace(course, evidence=evidence, expires_at=expires_at))
 
 
 def _judge(
@@ -120,8 +134,6 @@ def _judge(
         percent, verdict, waits = UNDECIDABLE
     else:
         percent, verdict, waits = measure(required, base, sessions)
-        if trigger == "definition" and verdict == "not_met" and waits and is_gone(required, sessions):
-            verdict = "undecidable"
     if before is None:
         kind, shown, complete = None, 0, False
     else:
@@ -146,10 +158,12 @@ def decide_course(
     tables: Tables,
     granted: GrantedCertificate | None = None,
     at: Instant | None = None,
+    awards_anew: bool = False,
 ) -> Moved:
     """Ask the course table; `by` names the fact or definition that asks, `granted` what it says of the certificate.
 
-    `at`: the instant that is asked about, where it is not that of `by`.
+    `at`: the instant that is asked about, where it is not that of `by`; `awards_anew`: from then on the course awards
+    certificates, also to those who have completed it.
     """
     course, steps = standing.course, standing.steps
 
@@ -162,7 +176,7 @@ def decide_course(
         "incomplete" if course.completed_via is None else "completed",
         trigger,
         "met" if met else "not_met",
-        "due" if _is_due(standing, definition, met, by.changed_at if at is None else at) else "not_due",
+        "due" if _is_due(standing, definition, met, by.changed_at if at is None else at, awards_anew) else "not_due",
     ]
     cause = Cause(by.message_id, by.changed_at, row.rule_id)
     outcome = row.then["course"]
@@ -172,9 +186,7 @@ def decide_course(
     course = Course(
         VIA[outcome],
         by.changed_at,
-        "held" if outcome == "completed_via_steps" else None,
-        expiry(by.changed_at, definition.valid_for),
-        granted == "none",
+        certificate_waived=granted == "none",
     )
     certificate = Certificate(attempt, "issued", cause) if _is_issued(row, definition, granted) else None
     return Standing(steps, course, certificate, cause), row.rule_id
@@ -190,16 +202,21 @@ def _is_issued(row: Row, definition: CourseDefinition, granted: GrantedCertifica
     )
 
 
-def _is_due(standing: Standing, definition: CourseDefinition, met: bool, at: Instant) -> bool:
+def _is_due(standing: Standing, definition: CourseDefinition, met: bool, at: Instant, awards_anew: bool) -> bool:
     """Whether the definition awards a certificate, from this instant on, for a completion that has none."""
     course = standing.course
     if course.completed_at is None or at < course.completed_at or standing.certificate is not None:
         return False
     if not definition.awards_certificate or course.certificate_waived:
         return False
-    if course.completed_via != "equivalency" or definition.certificate_on_equivalency:
+    if awards_anew and (course.completed_via != "equivalency" or definition.certificate_on_equivalency):
         return True
-    return met and definition.certificate_after_equivalency and _is_own_work(standing.steps, definition)
+    return (
+        course.completed_via == "equivalency"
+        and met
+        and definition.certificate_after_equivalency
+        and _is_own_work(standing.steps, definition)
+    )
 
 
 def _is_own_work(steps: Mapping[str, Step], definition: CourseDefinition) -> bool:

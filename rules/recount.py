@@ -17,6 +17,7 @@ from rules.tables import Tables
 from rules.values import (
     Cause,
     Checkpoint,
+    Course,
     CourseDefinition,
     Earned,
     Fact,
@@ -104,65 +105,100 @@ def _is_undecided(steps: Mapping[str, Step]) -> bool:
 def _count(
     record: Record, timeline: Timeline, carried: Earned | None, tables: Tables, until: Order | None = None
 ) -> Counted:
-    start, attempt, checkpoint = record.counts_from, record.attempt, _checkpoint(record)
+    start, checkpoint = record.counts_from, _checkpoint(record)
     definition = timeline[0] if start is None else in_force(timeline, start)
     steps = {} if start is None else started_again(record.standing.steps, start[0], start[2], tables)
     if checkpoint is not None:
         start, definition = checkpoint.place, in_force(timeline, checkpoint.place)
         steps |= checkpoint.steps
-    standing, spoken = Standing(steps), dict[str, str]()
-    began = record.started is None or (start is not None and record.started <= start)
-    if began:
-        standing = _carrying(standing, carried)
+    counting = _Counting(record, carried, definition, steps, start, tables)
     later = [one for one in timeline if one.version > definition.version]
     for item in _in_order_of_time(record, later, start, until):
-        if began:
-            standing = _awarded(standing, definition, item, attempt, tables)
+        counting.take(item)
+    after = counting.end()
+    return Counted(replace(after, steps=_known_kinds(record.standing.steps, after.steps)), counting.spoken)
+
+
+class _Counting:
+    """Where the counting of an attempt has come to. Before the attempt begins, only the steps are counted."""
+
+    def __init__(
+        self,
+        record: Record,
+        carried: Earned | None,
+        definition: CourseDefinition,
+        steps: Mapping[str, Step],
+        start: Order | None,
+        tables: Tables,
+    ) -> None:
+        self.spoken: dict[str, str] = {}
+        self._started, self._attempt, self._tables = record.started, record.attempt, tables
+        self._carried = carried
+        self._definition = definition
+        self._standing = Standing(steps)
+        self._began = record.started is None or (start is not None and record.started <= start)
+        self._to_award = carried is not None
+        """The definition in force at the completion that is carried has not been asked for a certificate yet."""
+        if self._began:
+            self._carry()
+        if start is not None and self._began and _is_behind(self._standing.course, start[0]):
+            self._to_award = False  # it was asked when that was counted
+
+    def take(self, item: Fact | CourseDefinition) -> None:
+        """The next one in order of time."""
+        is_definition = isinstance(item, CourseDefinition)
+        instant = item.effective_at if isinstance(item, CourseDefinition) else item.changed_at
+        if self._began and _is_behind(self._standing.course, instant, is_definition):
+            self._award()
+        rule_id = self._count(item)
+        if self._began and rule_id:
+            self.spoken[item.message_id] = rule_id
+
+    def end(self) -> Standing:
+        """What it has come to."""
+        if self._began:
+            self._award()
+        return self._standing
+
+    def _count(self, item: Fact | CourseDefinition) -> str:
+        rule_id = ""
         if isinstance(item, CourseDefinition):
-            definition = item
-            standing, rule_id = redefine(standing, definition, attempt, tables)
+            before, self._definition = self._definition, item
+            self._standing, rule_id = redefine(self._standing, item, before, self._attempt, self._tables)
         elif item.kind != "reassigned":
-            standing, rule_id = count(standing, item, definition, attempt, tables)
-        elif order(item) == record.started:
-            began, cause = True, Cause(item.message_id, item.changed_at, "")
-            standing = _carrying(standing, carried)
-            standing, rule_id = (
-                decide_course(standing, "reassigned_keeping_steps", cause, definition, attempt, tables)
-                if carried is None
-                else (standing, "")
-            )
+            self._standing, rule_id = count(self._standing, item, self._definition, self._attempt, self._tables)
+        elif order(item) == self._started:
+            self._began = True
+            self._carry()
+            if self._carried is None:
+                rule_id = self._keep_steps(item)
+        return rule_id
+
+    def _carry(self) -> None:
+        """At the beginning of the attempt: what was decided before it is not its."""
+        steps, carried = self._standing.steps, self._carried
+        if carried is None:
+            self._standing = Standing(steps)
         else:
-            continue
-        if began and rule_id:
-            spoken[item.message_id] = rule_id
-    if began:
-        standing = _awarded(standing, definition, None, attempt, tables)
-    return Counted(replace(standing, steps=_known_kinds(record.standing.steps, standing.steps)), spoken)
+            self._standing = Standing(steps, carried.course, carried.certificate, carried.cause)
+
+    def _keep_steps(self, reassignment: Fact) -> str:
+        cause = Cause(reassignment.message_id, reassignment.changed_at, "")
+        self._standing, rule_id = decide_course(
+            self._standing, "reassigned_keeping_steps", cause, self._definition, self._attempt, self._tables
+        )
+        return rule_id
+
+    def _award(self) -> None:
+        if self._to_award:
+            self._standing = award(self._standing, self._definition, self._attempt, self._tables)[0]
+            self._to_award = False
 
 
-def _carrying(standing: Standing, carried: Earned | None) -> Standing:
-    """At the beginning of the attempt: what was decided before it is not its."""
-    if carried is None:
-        return Standing(standing.steps)
-    return Standing(standing.steps, carried.course, carried.certificate, carried.cause)
-
-
-def _awarded(
-    standing: Standing,
-    definition: CourseDefinition,
-    item: Fact | CourseDefinition | None,
-    attempt: int,
-    tables: Tables,
-) -> Standing:
-    """Where the completion lies before the next item, the definition in force then may award a certificate for it."""
-    completed_at = standing.course.completed_at
-    if completed_at is None or standing.certificate is not None:
-        return standing
-    if isinstance(item, CourseDefinition) and item.effective_at <= completed_at:
-        return standing
-    if isinstance(item, Fact) and item.changed_at < completed_at:
-        return standing
-    return award(standing, definition, attempt, tables)[0]
+def _is_behind(course: Course, instant: int, definition: bool = False) -> bool:
+    """Whether the completion lies before what comes at this instant; definitions come first."""
+    completed_at = course.completed_at
+    return completed_at is not None and (completed_at < instant or (completed_at == instant and not definition))
 
 
 def _known_kinds(before: Mapping[str, Step], after: Mapping[str, Step]) -> Mapping[str, Step]:

@@ -30,11 +30,11 @@ def measure(step: StepDefinition, base: Value | None, sessions: Mapping[str, Val
         session_id not in step.sessions and session_id not in step.cancelled and (value.amount > 0 or base is not None)
         for session_id, value in sessions.items()
     )
+    if base is None and _are_gone(step, sessions):
+        return UNDECIDABLE
     if step.sessions:
         percent, verdict = _measure_sessions(step, base, sessions)
         return percent, verdict, waits
-    if base is None and any(value.amount for value in sessions.values()):
-        return UNDECIDABLE
     percent, verdict, undecidable = _measure_whole(step, base)
     return percent, verdict, undecidable or waits
 
@@ -83,12 +83,10 @@ def _share(base: Value | None, scheduled: int) -> tuple[int, int]:
     return base.amount, 100
 
 
-def is_gone(step: StepDefinition, sessions: Mapping[str, Value]) -> bool:
-    """Whether something was attended in a session that the definition does not know, or not any more."""
-    return any(
-        value.amount and session_id not in step.sessions and session_id not in step.cancelled
-        for session_id, value in sessions.items()
-    )
+def _are_gone(step: StepDefinition, sessions: Mapping[str, Value]) -> bool:
+    """Whether something was attended, but all in sessions that are not defined (any more), or none takes place."""
+    known = {**step.sessions, **dict.fromkeys(step.cancelled, 0)} if step.sessions else {}
+    return any(value.amount for value in sessions.values()) and not known.keys() & sessions.keys()
 
 
 def is_said_of(step: StepDefinition | None, session_id: str | None, value: Value) -> bool:
@@ -110,12 +108,13 @@ def course_is_met(definition: CourseDefinition, is_complete: Callable[[str], boo
 
 
 def still_met(definition: CourseDefinition, steps: Mapping[str, Step]) -> bool:
-    """Whether what is said of the steps meets this definition; what cannot be decided takes nothing away."""
+    """Whether what is said of the steps meets this definition; what cannot be decided keeps its standing."""
 
     def stands(step_id: str) -> bool:
         step, defined = steps.get(step_id), definition.steps.get(step_id)
         if step is None or defined is None:
             return False
-        return measure(defined, step.base, step.sessions)[1] in ("met", "undecidable")
+        verdict = measure(defined, step.base, step.sessions)[1]
+        return step.complete if verdict == "undecidable" else verdict == "met"
 
     return course_is_met(definition, stands)

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -202,33 +203,60 @@ class Wire:
         return Got(short, record.partition, record.offset, record.key, record.value, tuple(record.headers))
 
     async def settled(self, seconds: float = SETTLE_SECONDS, look_every_seconds: float = 0.05) -> None:
-        """Until everything sent, and what followed from it inside the service, has been dealt with or is paused."""
-        deadline = time.monotonic() + seconds
-        while not await self._all_committed():
-            if time.monotonic() > deadline:
-                committed = await self._admin.list_consumer_group_offsets(self.world.name)
-                raise AssertionError(f"not settled: sent up to {self._sent}, committed {committed}")
-            await asyncio.sleep(look_every_seconds)
+        """Until everything sent by now, and what followed from it inside the service, is dealt with or is paused.
 
-    async def _all_committed(self) -> bool:
-        if not (await self._committed(self._sent) and await self._all_visible()):
-            return False
+        Others may go on sending meanwhile. What was rerouted may ask for records to be decided again, but no further.
+        """
+        deadline = time.monotonic() + seconds
+
+        async def until(holds: Callable[[], Awaitable[bool]], what: object) -> None:
+            while not await holds():
+                if time.monotonic() > deadline:
+                    committed = await self._admin.list_consumer_group_offsets(self.world.name)
+                    raise AssertionError(f"not settled: waits for {what}, committed {committed}")
+                await asyncio.sleep(look_every_seconds)
+
+        sent = dict(self._sent)
+        await until(partial(self._committed, sent), sent)
+        for _ in range(2):
+            sweeping = self._sweeping()
+            await until(partial(self._swept, sweeping), sweeping)
+            ends = await self._ends("read_uncommitted")
+            await until(partial(self._visible, ends), ends)
+            internal = await self._internal()
+            await until(partial(self._committed, internal), internal)
+        ends = await self._ends("read_uncommitted")
+        await until(partial(self._visible, ends), ends)
+
+    def _sweeping(self) -> dict[str, int]:
+        """Courses whose records are being decided again, with their newest version."""
         with MongoClient[dict[str, Any]](self.world.database.address) as client:
-            if client[self.world.name]["courses"].find_one({"sweeping": True, "would_complete": 0}):
-                return False
+            found = client[self.world.name]["courses"].find({"sweeping": True, "would_complete": 0, "would_certify": 0})
+            return {course["_id"]: course["newest"][0] for course in found}
+
+    async def _swept(self, sweeping: Mapping[str, int]) -> bool:
+        return not sweeping.items() & self._sweeping().items()
+
+    async def _internal(self) -> dict[TopicPartition, int]:
+        """The last message in each partition of the topics that are Ratchet's own."""
         internal: dict[TopicPartition, int] = {}
         for message in await self.read(REEVALUATION_REQUESTED.short, REROUTED.short):
             partition = TopicPartition(self.full_name(message.topic), message.partition)
             internal[partition] = max(internal.get(partition, -1), message.offset)
-        return await self._committed(internal) and await self._all_visible()
+        return internal
 
-    async def _all_visible(self) -> bool:
+    async def _visible(self, ends: Mapping[TopicPartition, int]) -> bool:
         """Kafka ends a transaction partition by partition: offsets may be committed before its messages can be read."""
+        return all(stable >= ends[place] for place, stable in (await self._ends("read_committed")).items())
+
+    async def _ends(self, isolation: str) -> dict[TopicPartition, int]:
+        """Of what the service writes."""
         names = {self.world.prefix + topic.name for topic in TOPICS if topic.direction != "in"}
-        written, committed = await self._reader("read_uncommitted"), await self._reader("read_committed")
-        partitions = [partition for partition in committed.assignment() if partition.topic in names]
-        ends = await written.end_offsets(partitions)
-        return all(stable >= ends[place] for place, stable in (await committed.end_offsets(partitions)).items())
+        reader = await self._reader(isolation)
+        ends: dict[TopicPartition, int] = await reader.end_offsets(
+            [partition for partition in reader.assignment() if partition.topic in names]
+        )
+        return ends
 
     async def committed(self) -> dict[TopicPartition, int]:
         """How far the group has come. Waits for its coordinator."""
