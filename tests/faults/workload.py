@@ -29,8 +29,9 @@ class Message(NamedTuple):
 class Workload:
     """Messages without end, made as they are taken; the same for the same arguments.
 
-    5 % late, 5 % doubled, 5 % misrouted, 1 % poison, 1 % reassignments, 1 % equivalencies. Definitions come first;
-    their successors every `redefine_every` messages, until each course has had its VERSIONS.
+    5 % late, 5 % doubled, 5 % misrouted, 1 % poison; 1 % each of reassignments, of which half keep the steps, of
+    withdrawals of those, of equivalencies, of which half are of a step, and of granted completions. Definitions come
+    first; their successors every `redefine_every` messages, until each course has had its VERSIONS.
     """
 
     def __init__(self, seed: int, records: int, partitions: int, redefine_every: int, tenant: str = TENANT) -> None:
@@ -40,6 +41,7 @@ class Workload:
         self._tenant = tenant
         self._keys = [f"{tenant}/learner-{number}/course-{number % COURSES}" for number in range(records)]
         self._facts: dict[str, set[str]] = defaultdict(set)
+        self._reassigned: dict[str, list[str]] = defaultdict(list)
         self._poison: Counter[bytes | None] = Counter()
         self._sent: Counter[bytes] = Counter()
         self._messages: list[Message] = []
@@ -123,14 +125,27 @@ class Workload:
             "course_id": course_id,
             "changed_at": _at(number - late_seconds) if changed_at is None else changed_at.isoformat(),
         }
-        kind = self._chance.random()
-        short = "reassigned" if kind < 0.01 else "equivalency-granted" if kind < 0.02 else "attendance-changed"
-        attendance: Json = {
-            "event_id": self._chance.choice(("e0", "e1")),
-            "attended_minutes": self._chance.choice((0, 20, 30, 60)),
-        }
-        body = json.dumps(value | (attendance if short == "attendance-changed" else {})).encode()
+        short, says = self._says(key, f"m-{number}")
+        body = json.dumps(value | says).encode()
         return Message(short, key.encode(), body, self._astray(key) if self._chance.random() < 0.05 else None)
+
+    def _says(self, key: str, message_id: str) -> tuple[str, Json]:
+        """The topic, and what a message of it says besides what all do."""
+        kind = self._chance.random()
+        if kind < 0.01:
+            self._reassigned[key].append(message_id)
+            return "reassigned", {"progress": self._chance.choice(("reset", "keep"))}
+        if kind < 0.02:
+            mistaken = self._chance.choice((*self._reassigned[key], "m-unknown"))
+            return "reassignment-withdrawn", {"reassignment_message_id": mistaken, "actor": "u-7", "reason": "mistake"}
+        if kind < 0.03:
+            return "equivalency-granted", self._chance.choice(({}, {"step_id": "e0"}))
+        if kind < 0.04:
+            return "completion-granted", {"source": self._chance.choice(("manual", "import"))}
+        says: Json = {"event_id": self._chance.choice(("e0", "e1"))}
+        if kind < 0.06:
+            return "attendance-changed", says | {"excused": True}
+        return "attendance-changed", says | {"attended_minutes": self._chance.choice((0, 20, 30, 60))}
 
     def _astray(self, key: str) -> int:
         return (partition_of(key.encode(), self._partitions) + 1) % self._partitions
@@ -143,10 +158,21 @@ class Workload:
                 b"\xff\xfe" + f"{number} of {self._tenant}".encode(),
                 json.dumps({"message_id": f"m-{number}", "tenant_id": self._tenant, "attended_minutes": -1}).encode(),
                 json.dumps([number, self._tenant]).encode(),
+                json.dumps(self._misunderstood(number)).encode(),
             )
         )
         self.expect_letter(value)
         return Message("attendance-changed", self._chance.choice(self._keys).encode(), value)
+
+    def _misunderstood(self, number: int) -> Json:
+        """Attendance with a field of another topic."""
+        about = {
+            "tenant_id": self._tenant,
+            "learner_id": "learner-0",
+            "course_id": "course-0",
+            "changed_at": _at(number),
+        }
+        return {"message_id": f"m-{number}", **about, "event_id": "e0", "attended": True, "progress_percent": 7}
 
     def _definition(self, course: int, version: int) -> Message:
         value = {
@@ -155,6 +181,9 @@ class Workload:
             "course_id": f"course-{course}",
             "changed_at": _at(len(self._messages) if version > 1 else 0),
             "version": version,
+            "awards_certificate": self._chance.random() < 0.7,
+            "certificate_after_equivalency": self._chance.random() < 0.5,
+            "valid_for": "P1Y",
             "steps": [
                 {"step_id": f"e{number}", "kind": "event", "scheduled_minutes": self._chance.choice((30, 60))}
                 for number in range(self._chance.choice((1, 2)))

@@ -44,6 +44,7 @@ class Inputs:
         self._sent: list[tuple[str, bytes, bytes]] = []
         self._keys = [f"t/l{number}/c{number % 2}" for number in range(fate.randrange(1, 5))]
         self._number = 0
+        self._reassigned: list[str] = []
         self._definitions = fate.choice((0.06, 0.25))
         """How often a message is one."""
         self._versions = Counter[str]()
@@ -88,6 +89,7 @@ class Inputs:
             "course_id": course_id,
             "changed_at": self._at(),
             "version": version,
+            "awards_certificate": self._fate.random() < 0.7,
             "steps": [
                 {"step_id": f"e{number}", "kind": "event", "scheduled_minutes": self._fate.choice((30, 60))}
                 for number in range(self._fate.choice((1, 2)))
@@ -109,19 +111,28 @@ class Inputs:
             "course_id": course_id,
             "changed_at": self._at(),
         }
-        kind = self._fate.random()
-        short = "attendance-changed"
-        if kind < 0.8:
-            value |= {
-                "event_id": self._fate.choice(("e0", "e1")),
-                "attended_minutes": self._fate.choice((0, 20, 30, 60)),
-            }
-        elif kind < 0.9:
-            short = "reassigned"
-        else:
-            short = "equivalency-granted"
+        short, says = self._says(value["message_id"])
         self._facts[key].add(value["message_id"])
-        self._append(short, key.encode(), json.dumps(value).encode())
+        self._append(short, key.encode(), json.dumps(value | says).encode())
+
+    def _says(self, message_id: str) -> tuple[str, Json]:
+        """The topic, and what a message of it says besides what all do."""
+        kind = self._fate.random()
+        if kind < 0.08:
+            self._reassigned.append(message_id)
+            return "reassigned", {"progress": self._fate.choice(("reset", "keep"))}
+        if kind < 0.14:
+            return "reassignment-withdrawn", {
+                "reassignment_message_id": self._fate.choice(("unknown", *self._reassigned))
+            }
+        if kind < 0.2:
+            return "equivalency-granted", self._fate.choice(({}, {"step_id": "e0"}))
+        if kind < 0.23:
+            return "completion-granted", {}
+        says: Json = {"event_id": self._fate.choice(("e0", "e1"))}
+        if kind < 0.28:
+            return "attendance-changed", says | {"excused": True}
+        return "attendance-changed", says | {"attended_minutes": self._fate.choice((0, 20, 30, 60))}
 
     def _send_poison(self) -> None:
         self._number += 1
