@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from rules.recount import count_again
 from rules.tables import Row, Tables
-from rules.values import Cause, Certificate, Earned, Fact, Reassignment, Record, Standing, Step, Timeline, order
+from rules.values import Cause, Certificate, Earned, Fact, Order, Reassignment, Record, Standing, Step, Timeline, order
 
 
 class Turned(NamedTuple):
@@ -103,7 +103,7 @@ def _reassigned(
     """What stands through it, and the row that says so."""
     if _ground(before) == _ground(record):  # withdrawn before it came, or one that a later one has made history
         return stood, _row("withdrawn" if fact.message_id in record.withdrawals else "reassigned", None, tables)
-    if stood is None or stood.cause.changed_at <= fact.changed_at:
+    if stood is None or _place(stood.cause, record) < order(fact):
         row = _row("reassigned", stood, tables)
     else:
         by_itself = count_again(record, timeline, None, tables).after.course.completed_via is not None
@@ -118,8 +118,19 @@ def _withdrawn(
     if before.started == record.started:
         return stood or earned.get(_ground(record)), _row("withdrawn", None, tables)
     row, carried = _row("withdrawn", stood, tables), earned.get(_ground(record))
-    stays = stood is not None and (carried == stood or row.then["course"] == "unchanged")
+    stays = stood is not None and (_is_same(carried, stood) or row.then["course"] == "unchanged")
     return (stood if stays else carried), row
+
+
+def _is_same(carried: Earned | None, stood: Earned) -> bool:
+    """Whether it is the completion that stands, which had come through a late reassignment."""
+    return carried is not None and carried.cause == stood.cause and carried.certificate in (None, stood.certificate)
+
+
+def _place(cause: Cause, record: Record) -> Order:
+    """Where in time the completion lies; a reassignment that kept the steps may have decided it."""
+    reassignment = record.reassignments.get(cause.message_id)
+    return (cause.changed_at, 0, cause.message_id) if reassignment is None else reassignment.place
 
 
 def _row(trigger: str, stood: Earned | None, tables: Tables) -> Row:

@@ -71,7 +71,7 @@ def decide(record: Record, fact: Fact, timeline: Timeline, decided_at: Instant, 
     counts = arrival.then["facts"]
     if counts == "keep":
         counted = _Counted(record.standing, None)
-        if how == "overridden":
+        if how == "overridden" or (timeline and how == "of_earlier_attempt" and _is_overridden(record, fact, timeline)):
             knowing = replace(knowing, overridden=knowing.overridden | {fact.message_id})
     else:
         knowing, counted = _count(record, knowing, fact, counts, timeline, tables)
@@ -174,9 +174,11 @@ def _arrival(record: Record, fact: Fact, place: Order, timeline: Timeline) -> st
     if withdrawn is not None:
         return withdrawn if timeline or withdrawn != "withdrawal" else "before_definition"
     if record.counts_from is not None and place < record.counts_from:
+        if record.checkpoint is not None and place < record.checkpoint.place:
+            raise HistoryNeeded
         return "of_earlier_attempt"
     late = record.latest is not None and place < record.latest
-    if late and timeline and _is_overridden(record, fact, place, timeline):
+    if late and timeline and _is_overridden(record, fact, timeline):
         return "overridden"
     if record.checkpoint is not None and place < record.checkpoint.place:
         raise HistoryNeeded
@@ -212,8 +214,9 @@ def _shown(fact: Fact, before: Standing, after: Standing) -> tuple[Shown | None,
     return None if was is None else Shown(was.percent, was.complete, was.unresolved), shown, rule_id
 
 
-def _is_overridden(record: Record, fact: Fact, place: Order, timeline: Timeline) -> bool:
+def _is_overridden(record: Record, fact: Fact, timeline: Timeline) -> bool:
     """Whether a known later value of the same attempt replaces this one wholly, by the definition in force by then."""
+    place = order(fact)
     resets = [reset.place for reset in record.reassignments.values() if not reset.keeps and reset.place > place]
     until = min(resets, default=None)
     return fact.step_id is not None and any(

@@ -59,7 +59,7 @@ def count(standing: Standing, fact: Fact, definition: CourseDefinition, attempt:
 
 
 def redefine(
-    standing: Standing, definition: CourseDefinition, before: CourseDefinition, attempt: int, tables: Tables
+    standing: Standing, definition: CourseDefinition, awards_anew: bool, attempt: int, tables: Tables
 ) -> Moved:
     """Fold a new version of the definition: every step is judged again, then the course."""
     message_id, effective_at = definition.message_id, definition.effective_at
@@ -71,9 +71,8 @@ def redefine(
         same = judged.percent == step.percent and judged.complete == step.complete
         steps[step_id] = replace(judged, cause=step.cause) if same else judged
     cause = Cause(message_id, effective_at, "")
-    begins_to_award = definition.awards_certificate and not before.awards_certificate
     moved = replace(standing, steps=steps)
-    return decide_course(moved, "definition", cause, definition, attempt, tables, awards_anew=begins_to_award)
+    return decide_course(moved, "definition", cause, definition, attempt, tables, awards_anew=awards_anew)
 
 
 def award(standing: Standing, definition: CourseDefinition, attempt: int, tables: Tables) -> Moved:
@@ -140,13 +139,16 @@ def _judge(
         kind, shown, complete = before.kind, before.percent, before.complete
     row = tables.step.lookup[trigger, verdict, "complete" if complete else "incomplete"]
     outcome = row.then["step"]
+    own_work = base is None or base.unit != "granted"
     if outcome == "unresolved":
         percent, waits = shown, True
+        own_work = before is None or before.is_own_work
     else:
         complete = outcome == "complete"
     if required is not None:
         kind = required.kind
-    return Step(step_id, kind, percent, complete, waits, base, sessions, Cause(message_id, changed_at, row.rule_id))
+    cause = Cause(message_id, changed_at, row.rule_id)
+    return Step(step_id, kind, percent, complete, waits, base, sessions, cause, own_work)
 
 
 def decide_course(
@@ -224,6 +226,6 @@ def _is_own_work(steps: Mapping[str, Step], definition: CourseDefinition) -> boo
 
     def by_learner(step_id: str) -> bool:
         step = steps.get(step_id)
-        return step is not None and step.complete and (step.base is None or step.base.unit != "granted")
+        return step is not None and step.complete and step.is_own_work
 
     return course_is_met(definition, by_learner)

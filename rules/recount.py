@@ -132,6 +132,7 @@ class _Counting:
         tables: Tables,
     ) -> None:
         self.spoken: dict[str, str] = {}
+        self._last = ""
         self._started, self._attempt, self._tables = record.started, record.attempt, tables
         self._carried = carried
         self._definition = definition
@@ -141,18 +142,25 @@ class _Counting:
         """The definition in force at the completion that is carried has not been asked for a certificate yet."""
         if self._began:
             self._carry()
-        if start is not None and self._began and _is_behind(self._standing.course, start[0]):
+        if start is not None and self._began and _lies_before(self._standing.course, start[0]):
             self._to_award = False  # it was asked when that was counted
 
     def take(self, item: Fact | CourseDefinition) -> None:
         """The next one in order of time."""
-        is_definition = isinstance(item, CourseDefinition)
-        instant = item.effective_at if isinstance(item, CourseDefinition) else item.changed_at
-        if self._began and _is_behind(self._standing.course, instant, is_definition):
+        if self._began and self._is_behind_completion(item):
             self._award()
         rule_id = self._count(item)
+        self._last = item.message_id
         if self._began and rule_id:
             self.spoken[item.message_id] = rule_id
+
+    def _is_behind_completion(self, item: Fact | CourseDefinition) -> bool:
+        """Of the completion that is carried. At one instant definitions come first, in the order of their versions."""
+        if isinstance(item, Fact):
+            return _lies_before(self._standing.course, item.changed_at, same=True)
+        cause = self._standing.course_cause
+        was_last = cause is not None and cause.message_id == self._last
+        return _lies_before(self._standing.course, item.effective_at, same=was_last)
 
     def end(self) -> Standing:
         """What it has come to."""
@@ -163,8 +171,9 @@ class _Counting:
     def _count(self, item: Fact | CourseDefinition) -> str:
         rule_id = ""
         if isinstance(item, CourseDefinition):
-            before, self._definition = self._definition, item
-            self._standing, rule_id = redefine(self._standing, item, before, self._attempt, self._tables)
+            anew = item.awards_certificate and not self._definition.awards_certificate and not self._to_award
+            self._definition = item
+            self._standing, rule_id = redefine(self._standing, item, anew, self._attempt, self._tables)
         elif item.kind != "reassigned":
             self._standing, rule_id = count(self._standing, item, self._definition, self._attempt, self._tables)
         elif order(item) == self._started:
@@ -195,10 +204,10 @@ class _Counting:
             self._to_award = False
 
 
-def _is_behind(course: Course, instant: int, definition: bool = False) -> bool:
-    """Whether the completion lies before what comes at this instant; definitions come first."""
+def _lies_before(course: Course, instant: int, *, same: bool = True) -> bool:
+    """Whether it was completed before this instant, or at the same one."""
     completed_at = course.completed_at
-    return completed_at is not None and (completed_at < instant or (completed_at == instant and not definition))
+    return completed_at is not None and (completed_at < instant or (same and completed_at == instant))
 
 
 def _known_kinds(before: Mapping[str, Step], after: Mapping[str, Step]) -> Mapping[str, Step]:

@@ -154,6 +154,8 @@ class Step(Struct, frozen=True, gc=False, array_like=True):
     sessions: Mapping[str, Value]
     """Session values set after the event-level one."""
     cause: Cause
+    is_own_work: bool = True
+    """Not granted: the learner has done it."""
 
 
 class Shown(Struct, frozen=True, gc=False, array_like=True):
