@@ -68,7 +68,7 @@ def turn(before: Record, record: Record, fact: Fact, timeline: Timeline, tables:
     if fact.kind == "reassigned":
         carried, row = _reassigned(before, record, fact, stood, timeline, tables)
     else:
-        carried, row = _withdrawn(before, record, stood, earned, tables)
+        carried, row = _withdrawn(before, record, stood, earned, timeline, tables)
     cause = Cause(fact.message_id, fact.changed_at, row.rule_id)
     ended = cause if stood is not None and carried is not stood else None
     returned = None
@@ -112,19 +112,38 @@ def _reassigned(
 
 
 def _withdrawn(
-    before: Record, record: Record, stood: Earned | None, earned: Mapping[str, Earned], tables: Tables
+    before: Record,
+    record: Record,
+    stood: Earned | None,
+    earned: Mapping[str, Earned],
+    timeline: Timeline,
+    tables: Tables,
 ) -> tuple[Earned | None, Row]:
     """What stands again, or still, and the row that says what it ended."""
-    if before.started == record.started:
-        return stood or earned.get(_ground(record)), _row("withdrawn", None, tables)
-    row, carried = _row("withdrawn", stood, tables), earned.get(_ground(record))
-    stays = stood is not None and (_is_same(carried, stood) or row.then["course"] == "unchanged")
-    return (stood if stays else carried), row
+    back, row = earned.get(_ground(record)), _row("withdrawn", stood, tables)
+    if stood is None:
+        return back, row
+    if back is not None:
+        stays = _is_same(back, stood)
+    else:
+        stays = before.started == record.started or _is_older(before, record, stood, timeline, tables)
+    if stays or row.then["course"] == "unchanged":
+        return stood, _row("withdrawn", None, tables)
+    return back, row
 
 
-def _is_same(carried: Earned | None, stood: Earned) -> bool:
-    """Whether it is the completion that stands, which had come through a late reassignment."""
-    return carried is not None and carried.cause == stood.cause and carried.certificate in (None, stood.certificate)
+def _is_older(before: Record, record: Record, stood: Earned, timeline: Timeline, tables: Tables) -> bool:
+    """Whether it was announced before the withdrawn reassignment came, and stands in the attempt that goes on, too."""
+    if not any(_is_same(one, stood) for ground, one in before.earned.items() if ground != _ground(before)):
+        return False
+    if record.started is not None and _place(stood.cause, record) < record.started:
+        return False
+    return count_again(record, timeline, None, tables).after.course.completed_via is not None
+
+
+def _is_same(earlier: Earned, stood: Earned) -> bool:
+    """Whether it is the completion that stands, which may have been given a certificate since."""
+    return earlier.cause == stood.cause and earlier.certificate in (None, stood.certificate)
 
 
 def _place(cause: Cause, record: Record) -> Order:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from rules.attempts import due_at, last_certificate, noted, standing_completion, turn
-from rules.fold import count, with_evidence
+from rules.evidence import with_evidence
+from rules.fold import count
 from rules.recount import HistoryNeeded, count_again, counts_at_once
 from rules.requirement import is_said_of
 from rules.tables import SHIPPED, Tables
@@ -89,7 +90,8 @@ def redecide(record: Record, timeline: Timeline, decided_at: Instant, tables: Ta
         return record, NOTHING
     arrival, newest = tables.arrival.lookup["new_definition",], timeline[-1]
     again = count_again(record, timeline, standing_completion(record.standing), tables)
-    counted = _Counted(_finished(record, again.after, None, timeline, tables), again.spoken.get(newest.message_id))
+    after = _finished(record, record, again.after, None, timeline, tables)
+    counted = _Counted(after, again.spoken.get(newest.message_id))
     knowing = replace(record, definition_version=newest.version)
     return _decided(record, knowing, newest, arrival.rule_id, (None, None, None), counted, timeline, decided_at)
 
@@ -119,12 +121,14 @@ def _count(
     else:
         counted = count_again(knowing, timeline, standing_completion(record.standing), tables)
         after, rule_id = counted.after, counted.spoken.get(fact.message_id)
-    return knowing, _Counted(_finished(record, after, ended, timeline, tables), rule_id, ended, returned)
+    return knowing, _Counted(_finished(record, knowing, after, ended, timeline, tables), rule_id, ended, returned)
 
 
-def _finished(record: Record, after: Standing, ended: Cause | None, timeline: Timeline, tables: Tables) -> Standing:
-    """What does not depend on how it was counted: the evidence, and the certificate that an incomplete course had."""
-    return last_certificate(record.standing, with_evidence(after, timeline, tables), ended)
+def _finished(
+    before: Record, knowing: Record, after: Standing, ended: Cause | None, timeline: Timeline, tables: Tables
+) -> Standing:
+    """With what does not depend on how it was counted: the evidence, and the certificate of an incomplete course."""
+    return last_certificate(before.standing, with_evidence(knowing, after, timeline, tables), ended)
 
 
 def _decided(

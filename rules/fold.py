@@ -8,9 +8,8 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from rules.requirement import UNDECIDABLE, course_is_met, measure, still_met
+from rules.requirement import UNDECIDABLE, course_is_met, measure
 from rules.tables import Row, Tables
-from rules.validity import expiry
 from rules.values import (
     Cause,
     Certificate,
@@ -21,7 +20,6 @@ from rules.values import (
     Instant,
     Standing,
     Step,
-    Timeline,
     Value,
     Via,
 )
@@ -98,23 +96,6 @@ def started_again(steps: Mapping[str, Step], changed_at: int, message_id: str, t
         for step_id, step in steps.items()
         if step.kind is not None
     }
-
-
-def with_evidence(standing: Standing, timeline: Timeline, tables: Tables) -> Standing:
-    """Evidence and expiry, by the definition that was in force at `completed_at`."""
-    course = standing.course
-    if course.completed_via is None or course.completed_at is None:
-        return standing
-    earned_under = next((one for one in reversed(timeline) if one.effective_at <= course.completed_at), timeline[0])
-    completed, requirement = "otherwise", "met"
-    if course.completed_via == "steps":
-        completed, requirement = "by_steps", "met" if still_met(earned_under, standing.steps) else "not_met"
-    outcome = tables.evidence.lookup[completed, requirement].then["evidence"]
-    evidence = None if outcome == "none" else outcome
-    expires_at = expiry(course.completed_at, earned_under.valid_for)
-    if (evidence, expires_at) == (course.evidence, course.expires_at):
-        return standing
-    return replace(standing, course=replace(course, evidence=evidence, expires_at=expires_at))
 
 
 def _judge(

@@ -8,7 +8,7 @@ share of every session that has no value of its own since. Percents shown are fl
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from rules.values import CourseDefinition, Step, StepDefinition, Value
+from rules.values import CourseDefinition, StepDefinition, Value
 
 Verdict = Literal["met", "not_met", "undecidable", "excused"]
 """Excused: nothing is left to meet."""
@@ -84,9 +84,12 @@ def _share(base: Value | None, scheduled: int) -> tuple[int, int]:
 
 
 def _are_gone(step: StepDefinition, sessions: Mapping[str, Value]) -> bool:
-    """Whether something was attended, but all in sessions that are not defined (any more), or none takes place."""
+    """Whether more than a 0 is said, but all of sessions that are not defined (any more), or none takes place."""
     known = {**step.sessions, **dict.fromkeys(step.cancelled, 0)} if step.sessions else {}
-    return any(value.amount for value in sessions.values()) and not known.keys() & sessions.keys()
+    return (
+        any(value.amount or value.unit == "excused" for value in sessions.values())
+        and not known.keys() & sessions.keys()
+    )
 
 
 def is_said_of(step: StepDefinition | None, session_id: str | None, value: Value) -> bool:
@@ -105,16 +108,3 @@ def course_is_met(definition: CourseDefinition, is_complete: Callable[[str], boo
     if definition.groups:
         return all(sum(map(is_complete, group.step_ids)) >= group.at_least for group in definition.groups)
     return bool(definition.required)
-
-
-def still_met(definition: CourseDefinition, steps: Mapping[str, Step]) -> bool:
-    """Whether what is said of the steps meets this definition; what cannot be decided keeps its standing."""
-
-    def stands(step_id: str) -> bool:
-        step, defined = steps.get(step_id), definition.steps.get(step_id)
-        if step is None or defined is None:
-            return False
-        verdict = measure(defined, step.base, step.sessions)[1]
-        return step.complete if verdict == "undecidable" else verdict == "met"
-
-    return course_is_met(definition, stands)

@@ -535,6 +535,8 @@ class Oracle:
         done = present.completion
         if done is not None and done.memory is not None:
             done.memory.certificate = done.certificate
+            if present.began != done.memory.home:
+                done.memory.split.setdefault(present.began, True)  # it stands in this attempt, too
         elif done is not None:
             entry = Announced(done.key, done.via, done.rule, present.began, len(known), done.certificate)
             record.announced.append(entry)

@@ -101,9 +101,9 @@ async def test_a_definition_is_applied_tried_shown_and_known(world: World, wire:
     serving = world.serve().wait_until_ready()
     file = write(tmp_path, TWO_EVENTS)
     applied = await run(world, "courses", "apply", str(file), "--wait")
-    assert applied.stdout == (
-        "acme/c-1: version 1 was sent\nacme/c-1: version 1: 0 records in progress were decided again\n"
-    ), applied.stderr
+    assert applied.stdout == ("acme/c-1: version 1 was sent\nacme/c-1: version 1: 0 records were decided again\n"), (
+        applied.stderr
+    )
     known = await run(world, "courses", "apply", str(file), "--json")
     assert json.loads(known.stdout) == {"course": "acme/c-1", "version": 1, "sent": False}
     assert len(await wire.read("course-defined")) == 1
@@ -208,7 +208,7 @@ async def test_more_completions_than_the_cap_wait_for_their_release(
         released = await run(world, "courses", "release", "acme", "c-1", "--wait")
         assert (released.returncode, released.stdout) == (
             0,
-            "acme/c-1: version 2 is released\nacme/c-1: version 2: 5 records in progress were decided again\n",
+            "acme/c-1: version 2 is released\nacme/c-1: version 2: 5 records were decided again\n",
         ), released
         await wire.settled()
         assert await completions(wire) == {f"l-{number}": 1 for number in (0, 1, 2, 3, 5)}
@@ -222,6 +222,41 @@ def paused_courses(serving: Serving) -> int:
     """What the metrics say, over all lanes."""
     found = re.findall(r'^ratchet_paused_reevaluations\{lane="\d+"\} (\S+)$', serving.get("/metrics")[1], re.MULTILINE)
     return int(sum(map(float, found)))
+
+
+async def test_certificates_for_those_who_completed_before_the_course_awarded_one(
+    make_world: Callable[..., World], tmp_path: Path
+) -> None:
+    """A public report of another system: the certificate was set up only after the learners had completed."""
+    world = make_world(RATCHET_MAX_NEW_CERTIFICATES="1")
+    async with Wire(world) as wire:
+        serving = world.serve().wait_until_ready()
+        reported = yaml.safe_load((Path(__file__).parent / "files" / "C08-c08.yaml").read_text())
+        awarding = {**reported, "tenant_id": "acme"}
+        silent = {**awarding, "awards_certificate": False}
+        await run(world, "courses", "apply", str(write(tmp_path, silent, "silent.yaml")), "--wait")
+        await attend(wire, {"l-0": 60, "l-1": 60, "l-2": 10})
+        file = write(tmp_path, awarding, "awarding.yaml")
+        looked = json.loads((await run(world, "courses", "preview", str(file), "--json")).stdout)
+        assert looked["effects"]["gets a certificate"] == 2 and looked["would_pause"]
+        shown = (await run(world, "courses", "preview", str(file))).stdout
+        assert "3 records would be decided again, 2 certificates issued, no completions lost." in shown
+        assert "More than 1 certificates would be issued, so it would wait for ratchet courses release." in shown
+
+        applied = await run(world, "courses", "apply", str(file), "--wait")
+        paused = "paused: would issue more than 1 certificates; ratchet courses release acme c-1"
+        assert (applied.returncode, paused in applied.stdout) == (1, True), applied
+        listed = json.loads((await run(world, "courses", "list", "--json")).stdout)
+        assert (listed["would_complete_at_least"], listed["would_certify_at_least"]) == (0, 2)
+        released = await run(world, "courses", "release", "acme", "c-1", "--wait")
+        assert released.returncode == 0, released
+        await wire.settled()
+        changes = [message.json for message in await wire.read("course-completion-changed")]
+        issued = [change for change in changes if change["certificate"]["action"] == "issue"]
+        assert sorted(change["learner_id"] for change in issued) == ["l-0", "l-1"]
+        assert {(change["status"], change["previous_status"]) for change in issued} == {("completed", "completed")}
+        assert {change["rule_id"] for change in issued} == {"certificate-by-definition"}
+        assert await asyncio.to_thread(serving.stop) == 0
 
 
 async def test_a_newer_definition_is_judged_anew(make_world: Callable[..., World], tmp_path: Path) -> None:

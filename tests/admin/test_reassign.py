@@ -41,6 +41,7 @@ async def test_a_look_a_bound_and_the_leap(world: World, wire: Wire, tmp_path: P
         "effects": {"loses the step": 3, "loses the course": 3, "loses the certificate": 3},
         "sent": 0,
         "refused": None,
+        "undo_with": None,
     }
     shown = reassign(world, tmp_path, "--learner", "l-4", "--dry-run").stdout
     assert "acme/l-4/c-1" in shown and "Nothing was sent." in shown
@@ -66,6 +67,65 @@ async def test_a_look_a_bound_and_the_leap(world: World, wire: Wire, tmp_path: P
     assert "new law" in world.run("explain", "acme", "l-1", "c-1").stdout
     nobody = reassign(world, tmp_path, "--completed-before", "2026-01-05T00:00:00Z")
     assert "0 reassignments were sent." in nobody.stdout
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+async def test_a_mistake_is_taken_back(world: World, wire: Wire, tmp_path: Path) -> None:
+    """Of a command, or of a file's learners: what had been earned stands again; nothing is taken back twice."""
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", DEFINITION)])
+    for number in (1, 2, 3):
+        await wire.send([("attendance-changed", {**ATTENDED, "learner_id": f"l-{number}", "message_id": f"m{number}"})])
+    await wire.settled()
+    file = tmp_path / "learners.csv"
+    file.write_text("Learner\nl-1\nl-2\n")
+    done = json.loads(reassign(world, tmp_path, "--file", str(file), "--wait", "--json").stdout)
+    assert (done["sent"], done["effects"]["loses the certificate"]) == (2, 2)
+    shown = reassign(world, tmp_path, "--learner", "l-3", "--wait").stdout
+    command = shown.partition("A mistake? ratchet reassign --tenant acme --course c-1 --undo ")[2].split()[0]
+
+    looked = reassign(world, tmp_path, "--undo", command, "--dry-run")
+    assert "Nothing was sent." in looked.stdout and "acme/l-3/c-1" in looked.stdout and "l-1" not in looked.stdout
+    undone = reassign(world, tmp_path, "--undo", command, "--wait", "--by", "kim", "--reason", "wrong course")
+    assert "1 withdrawal was sent, and all are decided." in undone.stdout, undone.stderr
+    state, told = state_of(world, "l-3"), world.run("explain", "acme", "l-3", "c-1").stdout
+    assert (state["attempt"], state["course"]["status"], state["certificate"]["status"]) == (3, "completed", "issued")
+    assert "withdrawn (actor kim, reason wrong course)" in told and "completion-reinstated" in " ".join(told.split())
+    again = reassign(world, tmp_path, "--undo", command)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "no learner has such a reassignment in force; nothing was sent" in again.stderr
+
+    file.write_text("Learner\nl-1\nl-2\nl-3\n")
+    of_file = reassign(world, tmp_path, "--undo", str(file), "--wait", "--json")
+    assert "1 learner has no reassignment in force, and nothing to take back" in of_file.stderr
+    told_of = json.loads(of_file.stdout)
+    assert (told_of["sent"], told_of["effects"]["gains the course"], told_of["undo_with"]) == (2, 2, None)
+    assert {state_of(world, f"l-{number}")["course"]["status"] for number in (1, 2, 3)} == {"completed"}
+    changes = [message.json for message in await wire.read("course-completion-changed")]
+    actions = Counter(change["certificate"]["action"] for change in changes)
+    assert actions == {"issue": 3, "revoke": 3, "reinstate": 3}
+    assert len({change["certificate"]["certificate_id"] for change in changes}) == 3, "each its own, all the time"
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+def state_of(world: World, learner_id: str) -> dict[str, Any]:
+    """As explain has it."""
+    state = json.loads(world.run("explain", "acme", learner_id, "c-1", "--json").stdout)["state"]
+    assert isinstance(state, dict)
+    return state
+
+
+async def test_the_steps_are_kept(world: World, wire: Wire, tmp_path: Path) -> None:
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", DEFINITION), ("attendance-changed", ATTENDED)])
+    await wire.settled()
+    learner = str(ATTENDED["learner_id"])
+    done = reassign(world, tmp_path, "--learner", learner, "--keep-progress", "--wait", "--json")
+    assert json.loads(done.stdout)["sent"] == 1, done.stderr
+    state = state_of(world, learner)
+    assert (state["attempt"], state["course"]["status"]) == (2, "completed")
+    assert all(step["complete"] for step in state["steps"].values())
+    assert "the steps are kept" in world.run("explain", "acme", learner, "c-1").stdout
     assert await asyncio.to_thread(serving.stop) == 0
 
 
@@ -117,6 +177,8 @@ def test_what_is_asked_wrongly_is_said(world: World, tmp_path: Path) -> None:
     bad.write_text("learner\nl-1\nl 2\n")
     for options, says in (
         ((), "say whom"),
+        (("--undo", "reassign-1"), "--undo: 'reassign-1' is neither a file nor the id that ratchet reassign told"),
+        (("--undo", "x.csv", "--learner", "l-1"), "--undo says itself whom: without --learner"),
         (("--learner", "l-1", "--completed-before", "2026-01-01T00:00:00Z"), "say whom"),
         (("--learner", "l 1"), "--learner: 'l 1' is no learner's id"),
         (("--file", str(bad)), "line 3: 'l 2' is no learner's id"),

@@ -347,11 +347,73 @@ async def test_progress_and_equivalencies(world: World, wire: Wire, tmp_path: Pa
     told = json.loads(world.run("explain", "acme", "l-1", "c-1", "--json").stdout)
     course = told["state"]["course"]
     assert (course["completed_via"], course["completed_at"]) == ("equivalency", "2026-03-01T23:00:00Z")
+    granted.write_text("Learner,Course,Step,Comment\nl-4,c-1,job,prior learning\n")
+    assert "1 row was sent" in world.run("upload", "equivalencies", str(granted), *options).stdout
+    told = json.loads(world.run("explain", "acme", "l-4", "c-1", "--json").stdout)
+    assert told["state"]["steps"]["job"] == {"percent": 100, "complete": True}
+    assert "equivalency granted for job (reason prior learning)" in told["timeline"][-1]["what"]
     template = tmp_path / "template.csv"
-    for kind in ("progress", "equivalencies"):
+    for kind in ("progress", "equivalencies", "completions"):
         template.write_text(world.run("upload", kind, "--template").stdout)
         ran = world.run("upload", kind, str(template), "--dry-run", "--json", check=False)
         assert json.loads(ran.stdout)["verdicts"] == {"unknown course": 2}
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+async def test_completions_of_an_older_system(world: World, wire: Wire, tmp_path: Path) -> None:
+    """Each with its own date, and a certificate only where the row says so; Totara's file is recognised."""
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", EVENTS)])
+    await wire.settled()
+    history = tmp_path / "history.csv"
+    history.write_text(
+        "Learner;Course;Completion date;Certificate;Certificate ID\n"
+        "l-1;c-1;2019-06-30;;OLD-1\nl-2;c-1;2020-01-31;issue;\nl-3;c-1;;none;\nl-4;c-1;2020-01-31;issue;OLD-4\n"
+    )
+    options = ("--tenant", "acme", "--timezone", "Europe/Vienna", "--wait", "--json")
+    ran = world.run("upload", "completions", str(history), *options, check=False)
+    assert json.loads(ran.stdout)["verdicts"] == {"accepted": 2, "invalid": 2}, ran.stderr
+    result = (tmp_path / "history.csv.result.csv").read_text("utf-8-sig")
+    assert "not filled in; a completion needs its date, or give --changed-at for all rows" in result
+    assert "certificate_id is that of the older system: only with certificate: none" in result
+    states = {who: json.loads(world.run("explain", "acme", who, "c-1", "--json").stdout) for who in ("l-1", "l-2")}
+    courses = [state["state"]["course"] for state in states.values()]
+    assert [course["completed_via"] for course in courses] == ["granted", "granted"]
+    assert [course["completed_at"] for course in courses] == ["2019-06-29T22:00:00Z", "2020-01-30T23:00:00Z"]
+    assert states["l-1"]["state"]["certificate"] is None
+    assert states["l-2"]["state"]["certificate"]["status"] == "issued"
+    assert "certificate_id OLD-1" in states["l-1"]["timeline"][0]["what"]
+    exported = json.loads(world.run("learner", "export", "acme", "l-1").stdout)
+    assert exported["records"][0]["facts"][0]["details"]["certificate_id"] == "OLD-1"
+
+    totara = tmp_path / "totara.csv"
+    totara.write_text("username,courseshortname,courseidnumber,completiondate,grade\nl-5,C1,c-1,2018-05-01,97\n")
+    ran = world.run("upload", "completions", str(totara), *options)
+    told = json.loads(ran.stdout)
+    assert (told["format"], told["verdicts"], told["not_read"]) == (
+        "totara",
+        {"accepted": 1},
+        ["columns: 'courseshortname', 'grade'"],
+    )
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+async def test_an_excuse_is_uploaded(world: World, wire: Wire, tmp_path: Path) -> None:
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", EVENTS)])
+    await wire.settled()
+    file = tmp_path / "excused.csv"
+    file.write_text(
+        "Learner,Course,Event,Attended minutes,Excused\nl-1,c-1,e1,,yes\nl-2,c-1,e1,30,no\n"
+        "l-3,c-1,e1,30,yes\nl-4,c-1,e1,0,yes\n"
+    )
+    ran = world.run("upload", "attendance", str(file), "--tenant", "acme", "--wait", "--json", check=False)
+    assert json.loads(ran.stdout)["verdicts"] == {"accepted": 3, "invalid": 1}, ran.stderr
+    assert "somebody is excused or has attended: only one" in (tmp_path / "excused.csv.result.csv").read_text(
+        "utf-8-sig"
+    )
+    for learner, says in (("l-1", "attendance of e1: excused"), ("l-2", "30 minutes"), ("l-4", "excused")):
+        assert says in " ".join(world.run("explain", "acme", learner, "c-1").stdout.split())
     assert await asyncio.to_thread(serving.stop) == 0
 
 

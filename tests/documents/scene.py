@@ -31,6 +31,10 @@ Ada (phone),ada@example.org,03/02/2026 10:30:00 AM,03/02/2026 11:20:00 AM,50,No
 Ben Ott,,03/02/2026 10:00:00 AM,03/02/2026 11:30:00 AM,90,Yes
 Bem,bem@example.org,03/02/2026 10:00:00 AM,03/02/2026 11:30:00 AM,90,Yes
 """
+MISTAKEN = """\
+Learner
+l-1001
+"""
 FIRST_AID = """\
 tenant_id: acme
 course_id: first-aid
@@ -44,7 +48,6 @@ steps:
     required: false
     scheduled_minutes: 60
 """
-CERTIFIED = """because: All required steps are complete, so the course is completed."""
 MESSAGES = [
     (
         "course-defined",
@@ -119,7 +122,8 @@ async def somebody_completes(scene: Scene) -> None:
 
 async def a_file(scene: Scene) -> None:
     await scene.attend("l-1002", "safety-101", 90, 2)
-    for name, content in (("march", MARCH), ("people", PEOPLE), ("participants", PARTICIPANTS)):
+    files = (("march", MARCH), ("people", PEOPLE), ("participants", PARTICIPANTS), ("mistaken", MISTAKEN))
+    for name, content in files:
         (scene.folder / f"{name}.csv").write_text(content)
 
 
