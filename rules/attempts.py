@@ -134,7 +134,9 @@ def _withdrawn(
 
 def _is_older(before: Record, record: Record, stood: Earned, timeline: Timeline, tables: Tables) -> bool:
     """Whether it was announced before the withdrawn reassignment came, and stands in the attempt that goes on, too."""
-    if not any(_is_same(one, stood) for ground, one in before.earned.items() if ground != _ground(before)):
+    others = {ground: one for ground, one in before.earned.items() if ground != _ground(before)}
+    standing = [one for ground, one in others.items() if ground.partition(" ")[0] not in record.withdrawals]
+    if not any(_is_same(one, stood) for one in standing):
         return False
     if record.started is not None and _place(stood.cause, record) < record.started:
         return False

@@ -522,7 +522,7 @@ class Oracle:
     def _end_late(self, key: tuple[str, str, str], value: Value) -> None:
         """Domain: "A late reassignment that falls before a completion already announced" is weighed once, when it arrives."""
         known, late = self._known(key), fact_key(REASSIGNED, value)
-        for entry in self._records[key].announced:
+        for entry in self._records[key].remembered(known):
             if late < entry.key and not is_history(known, late, value, entry.key):
                 entry.split[value["message_id"]] = stands(known, self._records[key])
 

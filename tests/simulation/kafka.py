@@ -5,7 +5,7 @@ does between two such places is atomic, as one request is to a broker.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -41,6 +41,9 @@ class Entry(NamedTuple):
         return not self.marker and (self.transaction is None or self.transaction.outcome != "aborted")
 
 
+Committed = tuple[dict[TopicPartition, int], dict[TopicPartition, str]]
+
+
 class Transaction:
     """Open until it is ended one way or the other."""
 
@@ -61,6 +64,8 @@ class Broker:
         """The offset that cannot be unpacked."""
         self.offsets: dict[TopicPartition, int] = {}
         self.metadata: dict[TopicPartition, str] = {}
+        self._earlier: deque[Committed] = deque(maxlen=3)
+        self._told: Committed | None = None
         self._epochs: dict[str, int] = defaultdict(int)
         self._open: dict[str, Transaction] = {}
         self._clock = 0
@@ -109,8 +114,28 @@ class Broker:
         self._check(transactional_id, epoch)
         self._end(transactional_id, "committed")
         assert all(len(one.metadata) <= METADATA_CHARACTERS for one in offsets.values())
+        self._earlier.append((dict(self.offsets), dict(self.metadata)))
+        self.know_what_all_have()
         self.offsets.update({place: one.offset for place, one in offsets.items()})
         self.metadata.update({place: one.metadata for place, one in offsets.items()})
+
+    def write_offsets(self, transactional_id: str, epoch: int) -> None:
+        """They wait in the group for the end of their transaction."""
+        self._check(transactional_id, epoch)
+        self.know_what_all_have()
+
+    def come_back(self) -> None:
+        """All brokers were away at once: of what was committed last, none knows yet whether the others have it."""
+        if self._earlier:
+            self._told = self._earlier[0]
+
+    def know_what_all_have(self) -> None:
+        """Something of the group was written, and acknowledged by all: so is what was written before."""
+        self._told = None
+
+    def told(self) -> "Committed":
+        """Offsets and metadata that the group has committed, as far as it is told."""
+        return self._told or (self.offsets, self.metadata)
 
     def _check(self, transactional_id: str, epoch: int) -> None:
         if self._epochs[transactional_id] != epoch:
@@ -260,9 +285,17 @@ class FakeProducer:
         return RecordMetadata(partition.topic, partition.partition, partition, first, None, 0, 0)
 
     async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], _: str) -> None:
+        assert self._id is not None
         if await self._pause("offsets"):
             raise KafkaTimeoutError
+        self._broker.write_offsets(self._id, self._epoch)
         self._offsets = dict(offsets)
+
+    async def abort_transaction(self) -> None:
+        assert self._id is not None
+        if await self._pause("abort"):
+            raise KafkaTimeoutError
+        self._broker.abort(self._id, self._epoch)
 
     async def commit_transaction(self) -> None:
         assert self._id is not None
@@ -318,13 +351,13 @@ class FakeConsumer:
         """As aiokafka's coordinator does."""
         if await self._pause("read committed"):
             raise KafkaTimeoutError
-        offsets, metadata = self._broker.offsets, self._broker.metadata
+        offsets, metadata = self._broker.told()
         return {place: OffsetAndMetadata(offsets[place], metadata[place]) for place in partitions if place in offsets}
 
     async def committed(self, partition: TopicPartition) -> int | None:
         if await self._pause("read committed"):
             raise KafkaTimeoutError
-        return self._broker.offsets.get(partition)
+        return self._broker.told()[0].get(partition)
 
     async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         await self._pause("read beginning")

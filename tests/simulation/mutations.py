@@ -117,6 +117,15 @@ def forget_what_has_overtaken() -> Any:
     return patch.object(kafka_log, "read_done", lambda offset, _: Done.up_to(offset))
 
 
+def believe_what_the_group_tells() -> Any:
+    """Committed offsets are taken as they are told, though all brokers have just been away at once."""
+
+    async def nothing(self: KafkaLog, producer: Any) -> None:
+        assert self is not None and producer is not None
+
+    return patch.object(KafkaLog, "_pass_earlier_commits", nothing)
+
+
 def take_what_waits_for_done() -> Any:
     """The committed offset is that of the messages that have overtaken others."""
     return patch.object(Waiting, "firsts", lambda *_: iter(()))
@@ -269,6 +278,7 @@ MUTATIONS: dict[str, tuple[Mutation, range]] = {
     "no compare-and-set": (no_compare_and_set, range(300)),
     "do not reach": (do_not_reach, range(1000)),
     "forget what has overtaken": (forget_what_has_overtaken, range(300)),
+    "believe what the group tells": (believe_what_the_group_tells, range(300)),
     "take what waits for done": (take_what_waits_for_done, range(300)),
     "go on after a failed poll": (go_on_after_a_failed_poll, range(300)),
     "seek to where the client stands": (seek_to_where_the_client_stands, range(300)),

@@ -326,8 +326,9 @@ class SimulatedWorld:
             del self.broker.undecodable[place]
 
     async def befall(self) -> None:
-        """Something happens to one of the processes."""
-        what = self.fate.choice(("kill", "kill", "zombie", "zombie", "join", "leave", "rebalance", "wake", "pause"))
+        """Something happens to one of the processes, or to all brokers."""
+        happenings = ("kill", "kill", "zombie", "zombie", "join", "leave", "rebalance", "wake", "pause", "brokers")
+        what = self.fate.choice(happenings)
         member = self.fate.choice(self.members)
         match what:
             case "kill":
@@ -353,6 +354,8 @@ class SimulatedWorld:
                     await zombie.assign(())
                     await zombie.die()
                 return
+            case "brokers":
+                self.broker.come_back()
             case _:
                 pass
         if what == "join" or not self.members:
