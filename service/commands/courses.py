@@ -79,7 +79,11 @@ def state_of(seen: "Reevaluation") -> str:
 def _too_many(course: "StoredCourse") -> str:
     if course.would_complete:
         return f"would complete more than {course.would_complete - 1:,} learners"
-    return f"would issue more than {course.would_certify - 1:,} certificates"
+    return f"would issue more than {_certificates(course.would_certify - 1)}"
+
+
+def _certificates(count: int) -> str:
+    return f"{count:,} certificate{'' if count == 1 else 's'}"
 
 
 def checked_key(tenant: str, course: str) -> str:
@@ -178,7 +182,7 @@ def _too_much(effects: "Effects", settings: "Settings") -> str | None:
     if effects.counts.get(GAINS, 0) > settings.max_new_completions:
         return f"More than {settings.max_new_completions:,} learners would complete it"
     if effects.counts.get(CERTIFIED, 0) > settings.max_new_certificates:
-        return f"More than {settings.max_new_certificates:,} certificates would be issued"
+        return f"More than {_certificates(settings.max_new_certificates)} would be issued"
     return None
 
 

@@ -116,7 +116,7 @@ async def test_a_definition_is_applied_tried_shown_and_known(world: World, wire:
     shorter = write(tmp_path, ONE_EVENT, "shorter.yaml")
     tried = json.loads((await run(world, "courses", "preview", str(shorter), "--json")).stdout)
     effects = tried.pop("effects")
-    assert tried == {"course": "acme/c-1", "version": 2, "is_new": True, "records": 3, "would_pause": False}
+    assert tried == {"course": "acme/c-1", "version": 2, "is_new": True, "records": 4, "would_pause": False}
     assert {effect: count for effect, count in effects.items() if count} == {
         "gains the course": 2,
         "gets a certificate": 2,
@@ -126,8 +126,13 @@ async def test_a_definition_is_applied_tried_shown_and_known(world: World, wire:
     assert impact(shorter) == {"l-0": gains, "l-1": gains}
     longer = write(tmp_path, LONGER, "longer.yaml")
     shown = (await run(world, "courses", "preview", str(longer))).stdout
-    assert "3 records in progress would be decided again, 0 certificates issued, no completions lost." in shown
-    assert impact(longer) == {"l-0": "loses the step", "l-1": "loses the step", "l-2": "gets another percent"}
+    assert "4 records would be decided again, 0 certificates issued, no completions lost." in shown
+    assert impact(longer) == {
+        "l-0": "loses the step",
+        "l-1": "loses the step",
+        "l-2": "gets another percent",
+        "l-3": "loses the step",
+    }, "who has completed the course keeps it, and steps move all the same"
     capped = world.run("courses", "preview", str(shorter), RATCHET_MAX_NEW_COMPLETIONS="1").stdout
     assert "More than 1 learners would complete it, so it would wait for ratchet courses release." in capped
     assert len(await wire.read("course-defined")) == 1, "a preview sends nothing"
@@ -138,8 +143,9 @@ async def test_a_definition_is_applied_tried_shown_and_known(world: World, wire:
         "version": 2,
         "sent": True,
         "state": "done",
-        "records": 3,
+        "records": 4,
         "would_complete_at_least": 0,
+        "would_certify_at_least": 0,
     }
     await wire.settled()
     assert await completions(wire) == {"l-0": 1, "l-1": 1, "l-3": 1}
@@ -241,10 +247,10 @@ async def test_certificates_for_those_who_completed_before_the_course_awarded_on
         assert looked["effects"]["gets a certificate"] == 2 and looked["would_pause"]
         shown = (await run(world, "courses", "preview", str(file))).stdout
         assert "3 records would be decided again, 2 certificates issued, no completions lost." in shown
-        assert "More than 1 certificates would be issued, so it would wait for ratchet courses release." in shown
+        assert "More than 1 certificate would be issued, so it would wait for ratchet courses release." in shown
 
         applied = await run(world, "courses", "apply", str(file), "--wait")
-        paused = "paused: would issue more than 1 certificates; ratchet courses release acme c-1"
+        paused = "paused: would issue more than 1 certificate; ratchet courses release acme c-1"
         assert (applied.returncode, paused in applied.stdout) == (1, True), applied
         listed = json.loads((await run(world, "courses", "list", "--json")).stdout)
         assert (listed["would_complete_at_least"], listed["would_certify_at_least"]) == (0, 2)

@@ -88,9 +88,9 @@ async def test_a_mistake_is_taken_back(world: World, wire: Wire, tmp_path: Path)
     assert "Nothing was sent." in looked.stdout and "acme/l-3/c-1" in looked.stdout and "l-1" not in looked.stdout
     undone = reassign(world, tmp_path, "--undo", command, "--wait", "--by", "kim", "--reason", "wrong course")
     assert "1 withdrawal was sent, and all are decided." in undone.stdout, undone.stderr
-    state, told = state_of(world, "l-3"), world.run("explain", "acme", "l-3", "c-1").stdout
+    state, told = state_of(world, "l-3"), world.run("explain", "acme", "l-3", "c-1", "--json").stdout
     assert (state["attempt"], state["course"]["status"], state["certificate"]["status"]) == (3, "completed", "issued")
-    assert "withdrawn (actor kim, reason wrong course)" in told and "completion-reinstated" in " ".join(told.split())
+    assert "withdrawn (actor kim, reason wrong course)" in told and "completion-reinstated" in told
     again = reassign(world, tmp_path, "--undo", command)
     assert (again.returncode, again.stdout) == (2, "")
     assert "no learner has such a reassignment in force; nothing was sent" in again.stderr

@@ -19,7 +19,8 @@ COURSE = Path(__file__).parents[2] / "rules" / "course.yaml"
 @pytest.fixture
 def candidate(tmp_path: Path) -> Path:
     """A course table by which steps complete a course without a certificate."""
-    return edited(tmp_path, "certificate: issue_if_awarded,", "certificate: keep,")
+    steps = "trigger: [step, definition], requirement: met, certificate: any}\n    then: {course: completed_via_steps, "
+    return edited(tmp_path, f"{steps}certificate: issue_if_awarded", f"{steps}certificate: keep")
 
 
 def edited(folder: Path, old: str, new: str) -> Path:
@@ -141,8 +142,8 @@ async def test_the_screen_shows_some_and_says_how_many_more(world: World, wire: 
 def test_what_is_asked_wrongly_is_said(world: World, candidate: Path, tmp_path: Path) -> None:
     refused = edited(
         tmp_path,
-        "trigger: equivalency, required_steps: any}\n    then: {course: unchanged",
-        "trigger: whim}\n    then: {course: unchanged",
+        "trigger: equivalency, requirement: any, certificate: any}",
+        "trigger: whim, requirement: any, certificate: any}",
     )
     told = world.run("rules", "check", str(refused), check=False)
     ran = world.run("rules", "diff", str(refused), check=False)

@@ -219,7 +219,7 @@ HEAD = b"tenant,learner,course,event,minutes\n"
         (b"\n\n,,\n", "is empty"),
         (
             b"learner,course\n1,2\n",
-            "the heading Tenant, Event, 'Attended minutes' or 'Attended percent' or 'Attended' is",
+            "the heading Tenant, Event, 'Attended minutes' or 'Attended percent' or 'Attended' or 'Excused' is",
         ),
         (b"tenant,Learner,User ID,course,event,minutes\n", "'Learner' and 'User ID' both mean learner_id"),
         (HEAD + b"acme,J\xfcrgen\x81,c-1,e1,60\n", "is neither UTF-8 nor Windows-1252"),

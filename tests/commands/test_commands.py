@@ -89,8 +89,18 @@ async def test_explain_tells_facts_rules_reasons_and_announcements(world: World,
     lost = story["timeline"][1]
     assert [rule["rule_id"] for rule in lost["rules"]] == ["fact-is-newest", "step-lost", "completion-preserved"]
     assert all(rule["because"] for rule in lost["rules"])
-    assert lost["before"]["course"] == {"status": "completed", "completed_via": "steps", "evidence": "held"}
-    assert lost["after"]["course"] == {"status": "completed", "completed_via": "steps", "evidence": "withdrawn"}
+    assert lost["before"]["course"] == {
+        "status": "completed",
+        "completed_via": "steps",
+        "evidence": "held",
+        "expires_at": None,
+    }
+    assert lost["after"]["course"] == {
+        "status": "completed",
+        "completed_via": "steps",
+        "evidence": "withdrawn",
+        "expires_at": None,
+    }
     assert [change["sequence"] for change in lost["announced"]] == [3]
     assert story["state"]["certificate"]["status"] == "issued"
     nobody = world.run("explain", "acme", "l-9", "c-1", check=False)
@@ -108,7 +118,7 @@ def test_topics_are_created_once_and_then_checked(world: World) -> None:
     if not world.broker.real:
         pytest.skip("the mock broker knows no CreateTopics")
     states = json.loads(world.run("topics", "create", "--json").stdout)
-    assert len(states) == 10
+    assert len(states) == 12
     assert all(state == {**state, "partitions": 4, "created": False} for state in states)
     created = json.loads(world.run("topics", "create", "--json", RATCHET_TOPIC_PREFIX=f"{world.prefix}x.").stdout)
     assert all(state["created"] and state["name"].startswith(f"{world.prefix}x.") for state in created)
@@ -254,7 +264,7 @@ def test_rules_are_printed_and_checked(world: World, tmp_path: Path) -> None:
     shown = world.run("rules").stdout
     assert "reassignment-removes-completion" in shown
     assert "P1, P2, B, C" in shown
-    assert set(json.loads(world.run("rules", "--json").stdout)) == {"arrival", "step", "course"}
+    assert set(json.loads(world.run("rules", "--json").stdout)) == {"arrival", "step", "course", "evidence"}
     shipped = Path(__file__).parents[2] / "rules" / "course.yaml"
     assert "9 rows meet all 20 combinations" in world.run("rules", "check", str(shipped)).stdout
     candidate = tmp_path / "course.yaml"
