@@ -65,4 +65,19 @@ def _fact_json(fact: Fact) -> dict[str, Any]:
         "session_id": fact.session_id,
         "value": None if fact.value is None else {"unit": fact.value.unit, "amount": fact.value.amount},
         "details": dict(fact.details),
+        **_of_kind(fact),
     }
+
+
+def _of_kind(fact: Fact) -> dict[str, Any]:
+    """What only some kinds of facts say."""
+    match fact.kind:
+        case "reassigned":
+            due_at = None if fact.due_at is None else format_timestamp(fact.due_at)
+            return {"progress": "keep" if fact.keeps else "reset", "due_at": due_at}
+        case "withdrawn":
+            return {"reassignment_message_id": fact.withdraws}
+        case "granted":
+            return {"certificate": fact.certificate}
+        case _:
+            return {}

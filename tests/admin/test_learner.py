@@ -10,8 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pymongo import MongoClient
 
+from contracts.topics import COMPLETION_GRANTED, EQUIVALENCY_GRANTED, REASSIGNED, REASSIGNMENT_WITHDRAWN, Topic
+from service.admin.learners import _fact_json
+from service.lanes.translate import HeardFact, read
 from tests.commands.test_commands import ATTENDED, DEFINITION, RESET
 from tests.stack.service import RATCHET, Serving, World
 from tests.stack.wire import Wire
@@ -207,3 +211,37 @@ async def test_a_file_that_cannot_be_written_is_said(world: World, wire: Wire, t
     ran = world.run("learner", "export", "acme", "l-1", "--output", str(tmp_path), check=False)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == f"ratchet: {tmp_path}: cannot be written: Is a directory\n"
+
+
+@pytest.mark.parametrize(
+    ("topic", "says", "given_out"),
+    [
+        (
+            REASSIGNED,
+            {"progress": "keep", "due_at": "2026-06-30T00:00:00Z", "actor": "kim"},
+            {"kind": "reassigned", "progress": "keep", "due_at": "2026-06-30T00:00:00Z", "details": {"actor": "kim"}},
+        ),
+        (REASSIGNED, {}, {"progress": "reset", "due_at": None}),
+        (
+            REASSIGNMENT_WITHDRAWN,
+            {"reassignment_message_id": "r-1", "reason": "wrong course"},
+            {"kind": "withdrawn", "reassignment_message_id": "r-1", "details": {"reason": "wrong course"}},
+        ),
+        (
+            COMPLETION_GRANTED,
+            {"source": "import", "certificate_id": "OLD-1"},
+            {"kind": "granted", "certificate": "none", "details": {"source": "import", "certificate_id": "OLD-1"}},
+        ),
+        (
+            EQUIVALENCY_GRANTED,
+            {"step_id": "e1"},
+            {"kind": "equivalency", "step_id": "e1", "value": {"unit": "granted", "amount": 100}},
+        ),
+    ],
+)
+def test_everything_that_was_said_is_given_out(topic: Topic, says: dict[str, Any], given_out: dict[str, Any]) -> None:
+    about = {"tenant_id": "acme", "learner_id": "l-1", "course_id": "c-1", "changed_at": "2026-01-01T00:00:00Z"}
+    item = read(topic, json.dumps({**about, "message_id": "m", **says}).encode(), None)
+    assert isinstance(item, HeardFact)
+    told = _fact_json(item.fact)
+    assert {name: told[name] for name in given_out} == given_out

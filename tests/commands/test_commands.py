@@ -266,7 +266,7 @@ def test_rules_are_printed_and_checked(world: World, tmp_path: Path) -> None:
     assert "P1, P2, B, C" in shown
     assert set(json.loads(world.run("rules", "--json").stdout)) == {"arrival", "step", "course", "evidence"}
     shipped = Path(__file__).parents[2] / "rules" / "course.yaml"
-    assert "9 rows meet all 20 combinations" in world.run("rules", "check", str(shipped)).stdout
+    assert "18 rows meet all 80 combinations" in world.run("rules", "check", str(shipped)).stdout
     candidate = tmp_path / "course.yaml"
     candidate.write_text(shipped.read_text().replace("trigger: equivalency", "trigger: whim", 1))
     refused = world.run("rules", "check", str(candidate), check=False)

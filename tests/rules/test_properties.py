@@ -185,6 +185,20 @@ def test_a_completion_is_taken_back_only_by_a_reassignment_or_its_withdrawal(
         assert valid == certificates
 
 
+@settings(max_examples=400)
+@given(facts(), timelines())
+def test_what_is_completed_in_order_of_time_is_completed_in_every_order(arriving: list[Fact], known: Timeline) -> None:
+    """But for late values that were overridden; the other way round, what was announced cannot be unsaid."""
+    in_time, _ = redecide(arrive(sorted(arriving, key=order), ())[0], known, 0)
+    record = arrive(arriving, known)[0]
+    if in_time.standing.course.completed_via is not None and not record.overridden:
+        assert record.standing.course.completed_via is not None
+    if record.standing.course.completed_via is None:
+        assert not record.standing.is_certified
+    elif in_time.standing.course.completed_at == record.standing.course.completed_at:
+        assert record.standing.is_certified >= in_time.standing.is_certified or record.overridden
+
+
 @settings(max_examples=150)
 @given(facts(), timelines(), st.data())
 def test_duplicates_change_nothing(arriving: list[Fact], known: Timeline, data: st.DataObject) -> None:
