@@ -271,7 +271,7 @@ def test_rules_are_printed_and_checked(world: World, tmp_path: Path) -> None:
     candidate.write_text(shipped.read_text().replace("trigger: equivalency", "trigger: whim", 1))
     refused = world.run("rules", "check", str(candidate), check=False)
     assert refused.returncode == 1
-    assert "row 4 (completed-by-equivalency): trigger: unknown value 'whim'" in refused.stderr
+    assert "row 10 (completed-by-equivalency): trigger: unknown value 'whim'" in refused.stderr
     assert world.run("rules", "check", str(tmp_path / "none"), check=False).returncode == 2
     candidate.write_bytes(b"\xff\xfe")
     assert world.run("rules", "check", str(candidate), check=False).returncode == 2
