@@ -10,7 +10,7 @@ from rules.recount import count_again
 from rules.requirement import course_is_met, measure
 from rules.tables import Tables
 from rules.validity import expiry
-from rules.values import CourseDefinition, Record, Standing, Timeline
+from rules.values import Record, Standing, Timeline
 
 
 def with_evidence(record: Record, standing: Standing, timeline: Timeline, tables: Tables) -> Standing:
@@ -18,7 +18,9 @@ def with_evidence(record: Record, standing: Standing, timeline: Timeline, tables
     course = standing.course
     if course.completed_via is None or course.completed_at is None:
         return standing
-    known = tuple(one for one in timeline if one.effective_at <= course.completed_at) or timeline[:1]
+    known = timeline
+    if timeline[-1].effective_at > course.completed_at:
+        known = tuple(one for one in timeline if one.effective_at <= course.completed_at) or timeline[:1]
     completed, is_met = "otherwise", True
     if course.completed_via == "steps":
         completed, is_met = "by_steps", _is_met(record, standing, known, tables)
@@ -31,15 +33,21 @@ def with_evidence(record: Record, standing: Standing, timeline: Timeline, tables
 
 
 def _is_met(record: Record, standing: Standing, known: Timeline, tables: Tables) -> bool:
-    definition = known[-1]
-    asked = {*definition.required, *(step_id for group in definition.groups for step_id in group.step_ids)}
-    verdicts = {step_id: _verdict(step_id, standing, definition) for step_id in asked}
-    if "undecidable" not in verdicts.values():
-        return course_is_met(definition, lambda step_id: verdicts[step_id] == "met")
-    steps = count_again(record, known, None, tables).after.steps
-    return course_is_met(definition, lambda step_id: step_id in steps and steps[step_id].complete)
+    definition, steps = known[-1], standing.steps
+    unclear = False
 
+    def is_met(step_id: str) -> bool:
+        nonlocal unclear
+        step, defined = steps.get(step_id), definition.steps.get(step_id)
+        if step is None or defined is None:
+            return False
+        verdict = measure(defined, step.base, step.sessions)[1]
+        unclear = unclear or verdict == "undecidable"
+        return verdict == "met"
 
-def _verdict(step_id: str, standing: Standing, definition: CourseDefinition) -> str:
-    step, defined = standing.steps.get(step_id), definition.steps.get(step_id)
-    return "not_met" if step is None or defined is None else measure(defined, step.base, step.sessions)[1]
+    if course_is_met(definition, is_met):
+        return True
+    if not unclear:
+        return False
+    counted = count_again(record, known, None, tables).after.steps
+    return course_is_met(definition, lambda step_id: step_id in counted and counted[step_id].complete)

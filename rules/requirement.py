@@ -103,8 +103,10 @@ def is_said_of(step: StepDefinition | None, session_id: str | None, value: Value
 
 def course_is_met(definition: CourseDefinition, is_complete: Callable[[str], bool]) -> bool:
     """All required steps, and enough of every group; with neither, a definition completes nothing by itself."""
-    if not all(map(is_complete, definition.required)):
-        return False
-    if definition.groups:
-        return all(sum(map(is_complete, group.step_ids)) >= group.at_least for group in definition.groups)
-    return bool(definition.required)
+    for step_id in definition.required:
+        if not is_complete(step_id):
+            return False
+    for group in definition.groups:
+        if sum(map(is_complete, group.step_ids)) < group.at_least:
+            return False
+    return bool(definition.required or definition.groups)
