@@ -4,9 +4,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import tzinfo
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from service.admin.columns import columns
@@ -33,6 +35,8 @@ BATCH = 1000
 ADDED = ("Verdict", "Reason", "Effect")
 """Headings of the columns that a result has besides those of the file."""
 NOTHING = "nothing changes"
+NAME_CHARACTERS = 50
+"""Of a file that arrived: its end says what it is."""
 Progress = Callable[[int], None]
 """Is told how many rows are through."""
 
@@ -103,6 +107,19 @@ class Report(NamedTuple):
     """How many are dead letters, once all are decided. None: nobody waited."""
     warnings: int = 0
     """How many rows are accepted with a warning."""
+
+
+@contextmanager
+def arrived(name: str, content: bytes) -> Iterator[Path]:
+    """A file that came as bytes, where it can be read and its result written; gone once the context ends.
+
+    Of its name only the last part counts: it is somebody else's.
+    """
+    with TemporaryDirectory(prefix="ratchet-") as folder:
+        last = PurePosixPath(name.replace("\\", "/").replace("\0", "")).name
+        path = Path(folder) / ("file" if last in ("", "..") else last[-NAME_CHARACTERS:])
+        path.write_bytes(content)
+        yield path
 
 
 def open_file(path: Path, kind: Kind, asked: Asked) -> Upload:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from service.admin.formats.catalogue import OWN, chosen, shipped
 from service.admin.kinds import ATTENDANCE, EQUIVALENCIES
-from service.admin.uploads import Asked, open_file
+from service.admin.uploads import Asked, arrived, open_file
 from service.commands.main import app
 from service.errors import FixConfiguration
 from tests.admin.reading import HERE, judged, minutes, opened
@@ -51,6 +51,25 @@ LONG = {"course_id": "c-1", "steps": [{"step_id": "e1", "kind": "event", "schedu
 def test_every_format_is_tried() -> None:
     of_completions = {"totara"}  # in test_upload
     assert set(RIGHT) | of_completions | {OWN, "bigbluebutton"} == {form.name for form in shipped()}
+
+
+@pytest.mark.parametrize(
+    "name", ["export.csv", "../../etc/export.csv", "C:\\Users\\kim\\export.csv", "..", "", "a\0b.csv"]
+)
+def test_a_file_that_comes_as_bytes_is_read_with_a_mapping_that_was_corrected(name: str) -> None:
+    """As a web page does it: what was understood is shown, corrected, and understood anew."""
+    content = b"Badge,Course,Event,There for,Minutes\nl-1,c-1,e1,45,5\n"
+    with arrived(name, content) as path:
+        with pytest.raises(FixConfiguration, match="the heading Learner is missing; there are: 'Badge', 'Course'"):
+            open_file(path, ATTENDANCE, Asked(given={"tenant_id": "T"}))
+        first = Asked(given={"tenant_id": "T"}, chosen={"learner_id": "Badge"})
+        understood = open_file(path, ATTENDANCE, first)
+        assert understood.how.columns.heading("attended_minutes") == "Minutes"
+        assert understood.unread == ["columns: 'There for'"]
+        corrected = first._replace(chosen={**first.chosen, "attended_minutes": "There for"})
+        assert minutes(judged(open_file(path, ATTENDANCE, corrected), LONG)) == {"l-1": 45}
+        assert path.parent != Path(path.parent.anchor) and path.parent.name.startswith("ratchet-")
+    assert not path.exists()
 
 
 def test_what_is_no_attendance_or_stands_for_another_says_so(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import xlwt
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from odf.opendocument import OpenDocumentSpreadsheet
+from odf.opendocument import OpenDocumentSpreadsheet, load
 from odf.table import CoveredTableCell, Table, TableCell, TableRow
 from odf.text import P
 
@@ -258,7 +258,55 @@ def test_the_result_of_a_workbook_is_a_workbook(tmp_path: Path) -> None:
     assert copied.row_dimensions[5].hidden
 
 
-@pytest.mark.parametrize("form", WRITERS)
+def test_the_result_of_an_open_document_is_one(tmp_path: Path) -> None:
+    """As another reader has it: formats, other sheets, hidden rows and repeated ones stay; nothing is a formula."""
+    path = tmp_path / "march.ods"
+    book = OpenDocumentSpreadsheet()
+    rows = [["Report"], HEADINGS, ["00123", "c-1", "e1", "60"], [], ["=x", "c-1", "e1", "60"]]
+    for name in ("Other", "March"):
+        sheet = Table(name=name)
+        for number, texts in enumerate(rows):
+            row = TableRow(visibility="collapse") if number == 4 else TableRow()
+            for text in texts:
+                cell = TableCell(valuetype="string")
+                cell.addElement(P(text=text))
+                row.addElement(cell)
+            row.addElement(TableCell(numbercolumnsrepeated=16000))
+            sheet.addElement(row)
+        last = TableRow(numberrowsrepeated=2)
+        for text in ("l-9", "c-1", "e1"):
+            cell = TableCell(valuetype="string")
+            cell.addElement(P(text=text))
+            last.addElement(cell)
+        sheet.addElement(last)
+        sheet.addElement(TableRow(numberrowsrepeated=1000000))
+        book.spreadsheet.addElement(sheet)
+    book.save(path)
+    sheet = open_sheet(path, OURS, "March")
+    write_results(sheet, ["Verdict", "Reason", "Effect"], results(sheet))
+    assert result_path(sheet).name == "march.ods.result.ods"
+    other, made = load(result_path(sheet)).getElementsByType(Table)
+
+    def texts_of(table: Any) -> list[list[str]]:
+        return [[str(cell) for cell in row.getElementsByType(TableCell)] for row in table.getElementsByType(TableRow)]
+
+    assert texts_of(other) == texts_of(load(path).getElementsByType(Table)[0]), "other sheets are as they were"
+    assert texts_of(made) == [
+        ["Report"],
+        [*HEADINGS, "Verdict", "Reason", "Effect"],
+        ["00123", "c-1", "e1", "60", "accepted", "=line 3", ""],
+        [""],
+        ["=x", "c-1", "e1", "60", "accepted", "=line 5", ""],
+        ["l-9", "c-1", "e1", "", "accepted", "=line 6", ""],
+        ["l-9", "c-1", "e1", "", "accepted", "=line 7", ""],
+        [],
+    ]
+    assert all(cell.getAttribute("formula") is None for cell in made.getElementsByType(TableCell))
+    assert made.getElementsByType(TableRow)[4].getAttribute("visibility") == "collapse"
+    assert cells(open_sheet(result_path(sheet), OURS, "March"))[-1][:3] == ["l-9", "c-1", "e1"]
+
+
+@pytest.mark.parametrize("form", ["xls", "html"])
 def test_the_result_of_what_is_only_read_is_a_workbook(form: str, tmp_path: Path) -> None:
     from openpyxl import load_workbook
 

@@ -46,6 +46,8 @@ class Table(NamedTuple):
     name: str
     rows: Callable[[], Iterator[Row]]
     copy: Callable[[Path, int, Added], None] | None = None
+    suffix: str = ".xlsx"
+    """Of a copy."""
 
 
 class Content(NamedTuple):

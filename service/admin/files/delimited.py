@@ -45,7 +45,7 @@ class Dialect(NamedTuple):
 def read(path: Path, known: Known) -> Content:
     """Decide how it was written, over its whole head. Raises FixConfiguration."""
     dialect, remarks = dialect_of(path, known)
-    return Content([Table("", partial(_rows, path, dialect), partial(_copy, path, dialect))], remarks)
+    return Content([Table("", partial(_rows, path, dialect), partial(_copy, path, dialect), ".csv")], remarks)
 
 
 def dialect_of(path: Path, known: Known) -> tuple[Dialect, Sequence[str]]:

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element, iterparse
 
 from service.admin.files.cells import DIGITS, Content, Doubtful, Row, Table, number_shown, readable
 from service.admin.files.merged import COLUMNS, Range, filled, merged
+from service.admin.files.opendocument_copy import copy
 from service.errors import FixConfiguration
 
 ROWS = 1_048_576
@@ -31,7 +32,12 @@ def read(path: Path) -> Content:
                 names.append(element.get(f"{_TABLE}name", ""))
             elif event == "end" and element.tag == f"{_TABLE}table-row":
                 element.clear()
-    return Content([Table(name, partial(_rows, path, number)) for number, name in enumerate(names)])
+    return Content(
+        [
+            Table(name, partial(_rows, path, number), partial(copy, path, number), ".ods")
+            for number, name in enumerate(names)
+        ]
+    )
 
 
 def _content(path: Path) -> IO[bytes]:

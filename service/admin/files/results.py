@@ -13,9 +13,8 @@ Results = Iterator[tuple[int, Sequence[str]]]
 
 
 def result_path(sheet: Sheet) -> Path:
-    """Beside the file. What is only read here (.xls, .ods, web pages) becomes XLSX."""
-    suffix = ".xlsx" if sheet.table.copy is None or sheet.table.name else ".csv"
-    return sheet.path.with_name(f"{sheet.path.name}.result{suffix}")
+    """Beside the file. What is only read here (.xls, web pages) becomes XLSX."""
+    return sheet.path.with_name(f"{sheet.path.name}.result{sheet.table.suffix}")
 
 
 def write_results(sheet: Sheet, headings: Sequence[str], results: Results) -> None:
