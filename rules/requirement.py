@@ -96,9 +96,8 @@ def is_said_of(step: StepDefinition | None, session_id: str | None, value: Value
     """Whether this value, by itself, can be decided under the definition."""
     if step is None:
         return False
-    if session_id is not None:
-        return session_id in step.sessions or session_id in step.cancelled
-    return value.unit != "minutes" or not value.amount or step.scheduled_minutes > 0
+    verdict = measure(step, value, {}) if session_id is None else measure(step, None, {session_id: value})
+    return verdict[1] != "undecidable"
 
 
 def course_is_met(definition: CourseDefinition, is_complete: Callable[[str], bool]) -> bool:

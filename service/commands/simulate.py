@@ -17,8 +17,8 @@ def simulate(
     """Decide messages with the real rules and no servers; print what would go out as JSON Lines.
 
     Each line of FILE is {"topic": "attendance-changed", "value": {…}}, in order of arrival. Topics: attendance-changed,
-    step-progress-changed, equivalency-granted, reassigned, course-defined. An optional "now" (RFC 3339) on a line sets
-    the clock for it.
+    step-progress-changed, equivalency-granted, completion-granted, reassigned, reassignment-withdrawn, course-defined.
+    An optional "now" (RFC 3339) on a line sets the clock for it.
     """
     from service.admin.simulate import Simulation
 

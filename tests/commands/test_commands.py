@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from contracts.topics import CONSUMED
+from service.admin.simulate import READABLE
 from tests.stack.servers import free_port
 from tests.stack.service import RATCHET, World
 from tests.stack.wire import Wire
@@ -73,6 +74,11 @@ def test_help(world: World, command: str) -> None:
     assert "Usage: ratchet" in ran.stdout
     if command not in ("", "topics", "rules", "learner", "dead-letters", "upload", "courses"):
         assert "Example" in ran.stdout
+
+
+def test_simulate_names_the_topics_that_it_reads(world: World) -> None:
+    told = " ".join(world.run("simulate", "--help").stdout.split())
+    assert [topic for topic in READABLE if topic not in told] == []
 
 
 async def test_explain_tells_facts_rules_reasons_and_announcements(world: World, wire: Wire) -> None:
