@@ -134,8 +134,9 @@ def arrive(arriving: list[Fact], known: Timeline) -> tuple[Record, list[Change]]
 
 
 def _earned(record: Record) -> tuple[int | None, str | None]:
-    """When and by what; two completions at one instant need not give the same certificate."""
-    return record.standing.course.completed_at, record.standing.course.completed_via
+    """When and by what: of two grants at one instant the first to arrive stands, with its choice of certificate."""
+    cause = record.standing.course_cause
+    return record.standing.course.completed_at, cause.message_id if cause else None
 
 
 def shown(record: Record) -> dict[str, tuple[int, bool]]:
