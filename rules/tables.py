@@ -254,17 +254,15 @@ def _check_withdrawn(rows: tuple[Row, ...], where: str) -> None:
             raise TableError(f"{where}: row {row.rule_id}: as_counted: on the trigger withdrawn, and on no other")
 
 
-ONLY_KEPT = ("before_definition", "withdrawal_of_unknown", "withdrawal_again")
+ONLY_KEPT = {"before_definition", "withdrawal_of_unknown", "withdrawal_again"}
+"""What has nothing to be counted by: an arrival table can only keep it."""
 
 
 def _check_waiting(rows: tuple[Row, ...], where: str) -> None:
     """What no arrival table may do: without a definition, or what it is about, there is nothing to count."""
     for row in rows:
         for fact in row.when["fact"]:
-            if (
-                fact in ("before_definition", "withdrawal_of_unknown", "withdrawal_again")
-                and row.then["facts"] != "keep"
-            ):
+            if fact in ONLY_KEPT and row.then["facts"] != "keep":
                 raise TableError(f"{where}: row {row.rule_id}: fact = {fact}: can only be kept")
             if fact == "withdrawal" and row.then["facts"] == "count":
                 raise TableError(f"{where}: row {row.rule_id}: fact = {fact}: cannot be counted by itself")
