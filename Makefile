@@ -38,7 +38,7 @@ lint: install
 
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 check: lint
-	$(BIN)/pytest -n $(CORES) -m 'not servers' --ignore=tests/faults --ignore=tests/simulation
+	$(BIN)/pytest -n $(CORES) -m 'not servers and not long' --ignore=tests/faults --ignore=tests/simulation
 
 # One process more than cores: tests wait for servers. Faults are tested alone, because others' tests would suffer them.
 test: lint

@@ -17,6 +17,7 @@ NOW = "2027-01-01T00:00:00Z"
 Json = dict[str, Any]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.timeout(600)
 def test_rules_decide_as_the_reference_does(part: int) -> None:

@@ -145,6 +145,7 @@ def shown(record: Record) -> dict[str, tuple[int, bool]]:
     return {name: step for name, step in steps.items() if step != (0, False)}
 
 
+@pytest.mark.long
 @settings(max_examples=400)
 @given(facts(), timelines(), st.data())
 def test_steps_and_attempt_end_the_same_for_every_order_of_arrival(
@@ -157,6 +158,7 @@ def test_steps_and_attempt_end_the_same_for_every_order_of_arrival(
     assert list(one.facts) == list(other.facts) == [fact.message_id for fact in sorted(arriving, key=order)]
 
 
+@pytest.mark.long
 @settings(max_examples=400)
 @given(facts(), timelines())
 def test_a_completion_is_taken_back_only_by_a_reassignment_or_its_withdrawal(
@@ -191,6 +193,7 @@ def test_a_completion_is_taken_back_only_by_a_reassignment_or_its_withdrawal(
         assert valid == certificates
 
 
+@pytest.mark.long
 @settings(max_examples=400)
 @given(facts(), timelines())
 def test_what_is_completed_in_order_of_time_is_completed_in_every_order(arriving: list[Fact], known: Timeline) -> None:
@@ -205,6 +208,7 @@ def test_what_is_completed_in_order_of_time_is_completed_in_every_order(arriving
         assert record.standing.is_certified >= in_time.standing.is_certified or record.overridden
 
 
+@pytest.mark.long
 @settings(max_examples=150)
 @given(facts(), timelines(), st.data())
 def test_duplicates_change_nothing(arriving: list[Fact], known: Timeline, data: st.DataObject) -> None:
@@ -220,6 +224,7 @@ def test_duplicates_change_nothing(arriving: list[Fact], known: Timeline, data: 
             decide(record, other, known, 99)
 
 
+@pytest.mark.long
 @settings(max_examples=150)
 @given(facts(), timelines())
 def test_changes_are_numbered_without_gap_and_join_up(arriving: list[Fact], known: Timeline) -> None:
@@ -239,6 +244,7 @@ def assert_joined_up(record: Record, announced: list[Change]) -> None:
     assert {name: step for name, step in steps.items() if step != (0, False)} == stands
 
 
+@pytest.mark.long
 @settings(max_examples=150)
 @given(facts(), timelines(most=1))
 def test_in_order_and_all_at_once_give_the_same(arriving: list[Fact], known: Timeline) -> None:
@@ -254,6 +260,7 @@ def test_in_order_and_all_at_once_give_the_same(arriving: list[Fact], known: Tim
     assert at_once.attempt == one_by_one.attempt
 
 
+@pytest.mark.long
 @settings(max_examples=400)
 @given(facts(), timelines(), st.data())
 def test_definitions_may_come_in_between(arriving: list[Fact], known: Timeline, data: st.DataObject) -> None:
@@ -282,6 +289,7 @@ def test_definitions_may_come_in_between(arriving: list[Fact], known: Timeline, 
     assert records[0].attempt == records[1].attempt
 
 
+@pytest.mark.long
 @settings(max_examples=150)
 @given(facts(), timelines())
 def test_deciding_again_under_a_known_definition_changes_nothing(arriving: list[Fact], known: Timeline) -> None:
@@ -292,6 +300,7 @@ def test_deciding_again_under_a_known_definition_changes_nothing(arriving: list[
         assert not changes
 
 
+@pytest.mark.long
 @settings(max_examples=400)
 @given(step_definitions("e1"), st.none() | values, st.dictionaries(st.sampled_from(SESSIONS), values))
 def test_percent_against_exact_fractions(step: StepDefinition, base: Value | None, sessions: dict[str, Value]) -> None:

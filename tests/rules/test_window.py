@@ -1,5 +1,6 @@
 """A record whose old facts have moved away decides as one that has them all."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -80,6 +81,7 @@ def lives(draw: st.DrawFn) -> tuple[Batches, int]:
     return batches, draw(st.integers(1, 3))
 
 
+@pytest.mark.long
 @settings(max_examples=500)
 @given(lives())
 def test_a_window_changes_nothing(life: tuple[Batches, int]) -> None:
