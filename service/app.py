@@ -6,13 +6,19 @@ import gc
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+from service.admin.desk import Desk
+from service.admin.jobs import doing_jobs
+from service.admin.lag_history import sampling
 from service.kafka import topics
 from service.kafka.consumer import Worker
+from service.kafka.sender import open_sender
 from service.mongo.store import MongoStore, open_store
 from service.settings import Settings
 from service.web.health import serve_health
+from service.web.site import serve_site
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +39,20 @@ def _tune_interpreter() -> None:
         mallopt(M_ARENA_MAX, 1)
 
 
+def _until_stopped() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then let the batches in hand finish and leave the group.
 
     Raises FixConfiguration when it cannot start, RestartProcess when it cannot go on.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _until_stopped()
     try:
         async with AsyncExitStack() as opened:
             starting = asyncio.create_task(_start(settings, opened))
@@ -70,3 +82,18 @@ async def _work(
     _tune_interpreter()
     log.info("serving", extra={"http_port": port, "partitions": partitions, "group": settings.group})
     await worker.run(stop)
+
+
+async def serve_web(settings: Settings, say: Callable[[str], None]) -> None:
+    """API and console until SIGTERM or SIGINT; `say` is told how to get in. Raises FixConfiguration."""
+    stop = _until_stopped()
+    async with AsyncExitStack() as opened:
+        await topics.check(settings)
+        store = await opened.enter_async_context(open_store(settings, prepared=True))
+        desk = Desk(settings, store, await opened.enter_async_context(open_sender(settings)))
+        lag = await opened.enter_async_context(sampling(settings))
+        await opened.enter_async_context(doing_jobs(desk))
+        port = await opened.enter_async_context(serve_site(desk, lag, say))
+        log.info("serving", extra={"http_port": port})
+        await stop.wait()
+    log.info("stopped")

@@ -119,6 +119,50 @@ class Settings(BaseSettings):
     )
     http_host: str = Field("127.0.0.1", description="Where `/livez`, `/readyz` and `/metrics` listen")
     http_port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Their port; 0: a free one, see the log")
+    web_host: str = Field(
+        "127.0.0.1", description="Where `ratchet web` listens; other than loopback only with an identity provider"
+    )
+    web_port: Annotated[int, Field(ge=0, le=65535)] = Field(8081, description="Its port; 0: a free one, as it says")
+    web_url: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#\s]+$")] | None = Field(
+        None, description="How browsers reach it, as `https://ratchet.example.org`; with https, cookies need it"
+    )
+    web_trusted_proxies: str = Field(
+        "", description="Addresses of proxies, with commas between, whose word for a client's address counts"
+    )
+    web_jwks: str | None = Field(
+        None, description="Keys of bearer tokens: a JWKS as a file, or its https address, asked again as keys change"
+    )
+    web_jwt_issuer: str | None = Field(None, description="`iss` that a bearer token must have")
+    web_jwt_audience: str | None = Field(None, description="`aud` that a bearer token must have")
+    web_oidc_issuer: str | None = Field(
+        None, description="OpenID provider at which people sign in; it redirects to `/sign-in/done`"
+    )
+    web_oidc_client_id: str | None = Field(None, description="As the provider knows Ratchet")
+    web_oidc_client_secret: SecretStr | None = Field(None, description="Likewise; none for a public client")
+    web_oidc_scope: str = Field("openid profile", description="What is asked of the provider, with spaces between")
+    web_roles_claim: str = Field(
+        "roles",
+        description="Claim with the roles: `viewer`, `administrator`, `operator`, `privacy`; a dot goes inside, as in "
+        "`realm_access.roles`",
+    )
+    web_tenants_claim: str = Field(
+        "tenants", description="Claim with the tenants that somebody may see; `*`, spelled out, is all of them"
+    )
+    web_session_secret: Annotated[SecretStr, Field(min_length=32)] | None = Field(
+        None, description="Signs the session cookies, the same for several processes; else they end with the process"
+    )
+    web_session_minutes: Annotated[int, Field(ge=1, le=10_080)] = Field(
+        480, description="After so long somebody signs in again"
+    )
+    web_messages_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        1000, description="Of one token, through `POST /v1/messages`; ten seconds' worth at once"
+    )
+    web_body_bytes: Annotated[int, Field(ge=1024, le=256 * 1024 * 1024)] = Field(
+        8 * 1024 * 1024, description="Of a request without a file, at most"
+    )
+    web_upload_bytes: Annotated[int, Field(ge=1024, le=1024 * 1024 * 1024)] = Field(
+        64 * 1024 * 1024, description="Of a request with a file, at most"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged")
 
     @model_validator(mode="after")
@@ -144,6 +188,23 @@ class Settings(BaseSettings):
             raise ValueError("RATCHET_KAFKA_…_FILE need RATCHET_KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL")
         if self.kafka_key_file is not None and self.kafka_certificate_file is None:
             raise ValueError("RATCHET_KAFKA_KEY_FILE needs RATCHET_KAFKA_CERTIFICATE_FILE")
+        return self
+
+    @model_validator(mode="after")
+    def _identified(self) -> Self:
+        tokens = {
+            "RATCHET_WEB_JWKS": self.web_jwks,
+            "RATCHET_WEB_JWT_ISSUER": self.web_jwt_issuer,
+            "RATCHET_WEB_JWT_AUDIENCE": self.web_jwt_audience,
+        }
+        if any(tokens.values()) and not all(tokens.values()):
+            raise ValueError(f"{', '.join(tokens)} belong together: set {_without_value(tokens)} too")
+        people = {
+            "RATCHET_WEB_OIDC_ISSUER": self.web_oidc_issuer,
+            "RATCHET_WEB_OIDC_CLIENT_ID": self.web_oidc_client_id,
+        }
+        if any(people.values()) and not all(people.values()):
+            raise ValueError(f"{' and '.join(people)} belong together: set {_without_value(people)} too")
         return self
 
     def kafka_options(self) -> dict[str, Any]:
@@ -202,6 +263,10 @@ def load_settings() -> Settings:
         raise FixConfiguration(f"{SECRETS_DIR}: {error}") from None
     except ValidationError as error:
         raise FixConfiguration("; ".join(_spell(problem) for problem in error.errors(include_url=False))) from None
+
+
+def _without_value(values: Mapping[str, str | None]) -> str:
+    return ", ".join(name for name, value in values.items() if not value)
 
 
 def _spell(problem: Any) -> str:

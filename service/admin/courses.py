@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,14 +17,13 @@ from contracts.outbound import NAMESPACE
 from contracts.topics import COURSE_DEFINED
 from service.admin.impact import EFFECTS, Effects, Impact, effects_on, tallied
 from service.errors import FixConfiguration
-from service.kafka.sender import open_sender
+from service.kafka.sender import Sender
 from service.lanes.batch import Clock, accept_definitions
 from service.lanes.deciding import decide_again
 from service.lanes.ports import Outbound, Received, Store, StoredCourse, StoredDefinition
 from service.lanes.sweep import pages_behind
 from service.lanes.translate import HeardDefinition, Unusable, read
 from service.mongo.store import MongoStore
-from service.settings import Settings
 
 PAGE = 500
 LOOK_SECONDS = 0.5
@@ -45,6 +44,10 @@ class Candidate(NamedTuple):
     is_new: bool
 
     @property
+    def version(self) -> int:
+        return self.definition.version
+
+    @property
     def identity(self) -> str:
         """The same for the same content and version, so that sending it again sends the same message."""
         return _identity(self.definition.content)
@@ -54,40 +57,46 @@ def _identity(content: str) -> str:
     return f"course-{uuid5(NAMESPACE, f'course/{content}')}"
 
 
-async def read_candidate(store: MongoStore, path: Path, now: str) -> Candidate:
-    """The definition in a YAML file: the fields of course-defined. Without `version` it is the next one.
+def read_definition(path: Path) -> dict[str, Any]:
+    """What a YAML file says. Raises FixConfiguration."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FixConfiguration(f"{path}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}") from None
+    return parsed(text, str(path))
+
+
+async def candidate_of(store: MongoStore, given: dict[str, Any], now: str, where: str) -> Candidate:
+    """The definition with the fields of course-defined. Without `version` it is the next one.
 
     `changed_at` is now unless given, `message_id` follows from the rest. Raises FixConfiguration that names the field
-    and the file.
+    and `where` it is from.
     """
-    given = _parsed(path)
     key = f"{given.get('tenant_id')}/{given.get('course_id')}"
     course = (await store.courses.load([key])).get(key) or StoredCourse(key, 0, 0)
     newest = course.newest if course.versions else None
-    heard, message = _understood(path, {"version": newest.version + 1 if newest else 1, "changed_at": now, **given})
+    heard, message = _understood(where, {"version": newest.version + 1 if newest else 1, "changed_at": now, **given})
     if newest is not None and _says_the_same(heard.definition, newest, given):
         return Candidate(key, newest, course, message, is_new=False)
     sent_before = await store.uploads.find(_identity(heard.definition.content))
     if sent_before is not None:
-        heard, message = _understood(path, {"version": heard.definition.version, "changed_at": sent_before[0], **given})
+        at = {"version": heard.definition.version, "changed_at": sent_before.started_at}
+        heard, message = _understood(where, {**at, **given})
     instant = int(time.time() * 1_000_000)
     accepted, letters = accept_definitions(course, [(_received(message), heard)], Clock(instant, instant))
     if letters:
-        raise FixConfiguration(f"{path}: {letters[0][1].explanation}")
+        raise FixConfiguration(f"{where}: {letters[0][1].explanation}")
     return Candidate(key, heard.definition, accepted, message, is_new=accepted is not course)
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    """What JSON can say of a YAML file."""
+def parsed(text: str, where: str) -> dict[str, Any]:
+    """What JSON can say of YAML. Raises FixConfiguration."""
     try:
-        said = yaml.safe_load(path.read_text("utf-8"))
-        value = json.loads(json.dumps(said, default=_spelled))
-    except (OSError, UnicodeDecodeError) as error:
-        raise FixConfiguration(f"{path}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}") from None
+        value = json.loads(json.dumps(yaml.safe_load(text), default=_spelled))
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        raise FixConfiguration(f"{path}: is no YAML: {' '.join(str(error).split())[:300]}") from None
+        raise FixConfiguration(f"{where}: is no YAML: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(value, dict):
-        raise FixConfiguration(f"{path}: must be a mapping with tenant_id, course_id and steps")
+        raise FixConfiguration(f"{where}: must be a mapping with tenant_id, course_id and steps")
     return value
 
 
@@ -96,12 +105,12 @@ def _spelled(value: object) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def _understood(path: Path, value: dict[str, Any]) -> tuple[HeardDefinition, bytes]:
+def _understood(where: str, value: dict[str, Any]) -> tuple[HeardDefinition, bytes]:
     identity = uuid5(NAMESPACE, f"course/{json.dumps(value, sort_keys=True)}")
     message = json.dumps({"message_id": str(identity), **value}).encode()
     heard = read(COURSE_DEFINED, message, None)
     if isinstance(heard, Unusable):
-        raise FixConfiguration(f"{path}: {heard.explanation}")
+        raise FixConfiguration(f"{where}: {heard.explanation}")
     assert isinstance(heard, HeardDefinition), "a definition was read"
     return heard, message
 
@@ -124,11 +133,10 @@ def _received(message: bytes) -> Received:
     return Received(COURSE_DEFINED.name, 0, 0, 0, None, message, ())
 
 
-async def apply(settings: Settings, store: MongoStore, candidate: Candidate) -> None:
+async def apply(sender: Sender, store: MongoStore, candidate: Candidate) -> None:
     """Send it to the workers. The same again, before a worker has stored it, sends the same message: it counts once."""
     await store.uploads.begin(candidate.identity, format_timestamp(candidate.definition.changed_at))
-    async with open_sender(settings) as sender:
-        await sender.send([Outbound(COURSE_DEFINED.name, candidate.key.encode(), candidate.message, ())])
+    await sender.send([Outbound(COURSE_DEFINED.name, candidate.key.encode(), candidate.message, ())])
 
 
 async def count_behind(store: MongoStore, candidate: Candidate) -> int:
@@ -170,10 +178,11 @@ async def reevaluation(store: MongoStore, course: StoredCourse) -> Reevaluation:
     return Reevaluation(course, behind)
 
 
-async def all_reevaluations(store: MongoStore, tenant_id: str) -> AsyncIterator[Reevaluation]:
-    """Of every course of a tenant, or of all where it is empty, by key."""
-    async for course in store.courses.all(tenant_id):
-        yield await reevaluation(store, course)
+async def all_reevaluations(store: MongoStore, tenants: Sequence[str] | None) -> AsyncIterator[Reevaluation]:
+    """Of every course of these tenants, or of all where it is None, by key."""
+    for tenant_id in [""] if tenants is None else tenants:
+        async for course in store.courses.all(tenant_id):
+            yield await reevaluation(store, course)
 
 
 async def watch(store: MongoStore, key: str, version: int) -> AsyncIterator[Reevaluation | None]:
@@ -201,3 +210,29 @@ async def release(store: Store, key: str) -> StoredCourse | None:
             return course
         if await store.courses.save(replace(course, released=course.newest.version, would_complete=0, would_certify=0)):
             return course
+
+
+def listed_json(seen: Reevaluation) -> dict[str, Any]:
+    """A course as a program reads it."""
+    course = seen.course
+    tenant_id, course_id = course.key.split("/")
+    return {
+        "tenant_id": tenant_id,
+        "course_id": course_id,
+        "version": course.newest.version,
+        "changed_at": format_timestamp(course.newest.changed_at),
+        "steps": len(json.loads(course.newest.content)["steps"]),
+        "state": seen.state,
+        "records_behind": seen.behind,
+        "would_complete_at_least": course.would_complete,
+        "would_certify_at_least": course.would_certify,
+    }
+
+
+def course_json(seen: Reevaluation) -> dict[str, Any]:
+    """Likewise, with all its versions."""
+    versions = [
+        {"version": known.version, "changed_at": format_timestamp(known.changed_at), **json.loads(known.content)}
+        for known in seen.course.versions
+    ]
+    return {**listed_json(seen), "versions": versions}

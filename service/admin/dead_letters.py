@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from contracts import headers
-from contracts.fields import course_key, record_key
+from contracts.fields import course_key, format_timestamp, record_key
 from contracts.topics import CONSUMED, COURSE_DEFINED, DEAD_LETTER
 from service.errors import LaneLost, WaitAndRetry
-from service.kafka.dead_letters import DeadLetter, replay_log
+from service.kafka.dead_letters import DeadLetter, read, replay_log
 from service.lanes.ports import Outbound
 from service.lanes.progress import up_to
 from service.mongo.store import MongoStore
@@ -47,6 +47,15 @@ class Report(Struct):
 
 class NotReplayable(Exception):
     """This letter cannot go out again; the message says why."""
+
+
+def chosen(settings: Settings, reason: str | None, since: int, ids: Sequence[str] | None) -> AsyncIterator[DeadLetter]:
+    """Of this reason (None: of any), from `since` on (milliseconds since 1970), with these ids (None: all).
+
+    Raises FixConfiguration for an id that is none.
+    """
+    letters = read(settings, since, ids)
+    return letters if reason is None else (letter async for letter in letters if letter.reason == reason)
 
 
 def edited(letter: DeadLetter, edits: Sequence[Edit]) -> bytes | None:
@@ -139,3 +148,25 @@ def _going_out(
             if len(report.why) < WHY_LIMIT:
                 report.why.append(f"{letter.id}: {error}")
     return going
+
+
+def letter_json(letter: DeadLetter) -> dict[str, Any]:
+    """For programs; what is no text is spelled out."""
+    return {
+        "id": letter.id,
+        "at": format_timestamp(letter.at * 1000),
+        "reason": letter.reason,
+        "explanation": letter.explanation,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "timestamp": format_timestamp(letter.timestamp * 1000),
+        "key": spelled(letter.key),
+        "headers": {name: spelled(value) for name, value in letter.headers},
+        "value": spelled(letter.value),
+    }
+
+
+def spelled(raw: bytes | None) -> str | None:
+    """What is no UTF-8 is spelled out."""
+    return None if raw is None else raw.decode("utf-8", errors="backslashreplace")

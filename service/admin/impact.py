@@ -12,6 +12,7 @@ from typing import NamedTuple
 from contracts.fields import course_key_of, split_key
 from contracts.topics import Topic
 from rules.values import Record
+from service.admin.files.cells import harmless
 from service.lanes.batch import Clock
 from service.lanes.deciding import decide_records
 from service.lanes.ports import Received
@@ -77,7 +78,8 @@ def tallied(impact: Impact, effects: Iterable[str] = EFFECTS, with_lines: bool =
         yield Tally(lambda _: None, effects, with_lines)
         return
     with impact.path.open("w", encoding="utf-8-sig", newline="") as file:
-        yield Tally(csv.writer(file).writerow, effects, with_lines)
+        writer = csv.writer(file)
+        yield Tally(lambda cells: writer.writerow(map(harmless, cells)), effects, with_lines)
 
 
 def effects_on(before: Record, after: Record) -> list[str]:

@@ -92,3 +92,10 @@ acme,l-1002,safety-101,2024-01-15T09:00:00Z,issue,,from the old system
 )
 REASSIGNMENTS = Kind(REASSIGNED, ("learner_id",), ("tenant_id", "learner_id", "course_id"), {}, {}, "Learner\nl-1001\n")
 """Tenant and course are said by the command."""
+KINDS: Mapping[str, Kind] = {
+    "attendance": ATTENDANCE,
+    "progress": PROGRESS,
+    "equivalencies": EQUIVALENCIES,
+    "completions": COMPLETIONS,
+}
+"""What can be uploaded, as people call it."""

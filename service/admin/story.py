@@ -14,11 +14,12 @@ def story_json(key: str, record: Record) -> dict[str, Any]:
     return {
         "record": key,
         "state": state(key, record),
-        "timeline": [_told_json(key, told) for told in explain(record)],
+        "timeline": [told_json(key, told) for told in explain(record)],
     }
 
 
-def _told_json(key: str, told: Told) -> dict[str, Any]:
+def told_json(key: str, told: Told) -> dict[str, Any]:
+    """One entry of it."""
     return {
         "changed_at": format_timestamp(told.changed_at),
         "message_id": told.message_id,

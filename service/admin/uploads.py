@@ -9,7 +9,7 @@ from datetime import tzinfo
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service.admin.columns import columns
 from service.admin.directory import Directory
@@ -258,3 +258,19 @@ def _results(noted: Noted) -> Iterator[tuple[int, Sequence[str]]]:
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
     while batch := list(islice(rows, BATCH)):
         yield batch
+
+
+def report_json(report: Report, upload: Upload) -> dict[str, Any]:
+    """For programs."""
+    there, effects = report.newcomers, report.effects
+    return {
+        "format": upload.sheet.format.name,
+        "verdicts": report.verdicts,
+        "warnings": report.warnings,
+        "sent": report.sent,
+        "refused": report.refused,
+        "effects": effects and {"records": effects.records, **effects.counts},
+        "learners": None if there is None else {"known": there.known, "new": there.new, "near": dict(there.near)},
+        "not_read": [*upload.sheet.remarks, *upload.unread],
+        "uploaded_before_at": report.before,
+    }

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -83,11 +82,6 @@ def check_ids(**ids: str) -> None:
             spelled = name if name.isupper() else f"--{name}"
             typer.echo(f"ratchet: {spelled}: {value!r} is not an id; ids match {ID_PATTERN}", err=True)
             raise typer.Exit(MEND)
-
-
-def now() -> str:
-    """RFC 3339, as everywhere here, to the microsecond: of two commands in a row the second comes later."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def console() -> "Console":

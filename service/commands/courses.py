@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.common import NO, JsonOption, check_ids, console, now, progress_bar, run, table
+from service.clock import now
+from service.commands.common import NO, JsonOption, check_ids, console, progress_bar, run, table
 from service.commands.upload import effects_table
 
 if TYPE_CHECKING:
@@ -35,38 +36,21 @@ def list_courses(
         from service.mongo.store import open_store
 
         async with open_store(settings) as store:
-            return [seen async for seen in all_reevaluations(store, tenant)]
+            return [seen async for seen in all_reevaluations(store, [tenant] if tenant else None)]
+
+    from service.admin.courses import listed_json
 
     courses = run(look)
     if as_json:
         for seen in courses:
-            typer.echo(json.dumps(listed(seen)))
+            typer.echo(json.dumps(listed_json(seen)))
         return
     shown = table("tenant", "course", "version", "since", "steps", "state")
     for seen in courses:
-        said = listed(seen)
+        said = listed_json(seen)
         names = ("tenant_id", "course_id", "version", "changed_at", "steps")
         shown.add_row(*(str(said[name]) for name in names), state_of(seen))
     console().print(shown)
-
-
-def listed(seen: "Reevaluation") -> dict[str, Any]:
-    """A course as a program reads it."""
-    from contracts.fields import format_timestamp
-
-    course = seen.course
-    tenant_id, course_id = course.key.split("/")
-    return {
-        "tenant_id": tenant_id,
-        "course_id": course_id,
-        "version": course.newest.version,
-        "changed_at": format_timestamp(course.newest.changed_at),
-        "steps": len(json.loads(course.newest.content)["steps"]),
-        "state": seen.state,
-        "records_behind": seen.behind,
-        "would_complete_at_least": course.would_complete,
-        "would_certify_at_least": course.would_certify,
-    }
 
 
 def state_of(seen: "Reevaluation") -> str:
@@ -109,13 +93,10 @@ def show(tenant: TenantArgument, course: CourseArgument, as_json: JsonOption = F
         typer.echo(f"ratchet: course {key} has no definition", err=True)
         raise typer.Exit(NO)
     from contracts.fields import format_timestamp
+    from service.admin.courses import course_json
 
     if as_json:
-        versions = [
-            {"version": known.version, "changed_at": format_timestamp(known.changed_at), **json.loads(known.content)}
-            for known in seen.course.versions
-        ]
-        typer.echo(json.dumps({**listed(seen), "versions": versions}))
+        typer.echo(json.dumps(course_json(seen)))
         return
     typer.echo(_title(seen))
     console().print(_steps_table(seen))
@@ -126,7 +107,9 @@ def show(tenant: TenantArgument, course: CourseArgument, as_json: JsonOption = F
 
 
 def _title(seen: "Reevaluation") -> str:
-    said = listed(seen)
+    from service.admin.courses import listed_json
+
+    said = listed_json(seen)
     awards = json.loads(seen.course.newest.content)["awards_certificate"]
     certificate = "awards a certificate" if awards else "no certificate"
     return f"{seen.course.key}, version {said['version']} since {said['changed_at']}, {certificate}"
@@ -154,13 +137,13 @@ def preview(file: FileArgument, as_json: JsonOption = False) -> None:
     impacts = file.with_name(f"{file.name}.impact.csv")
 
     async def look(settings: "Settings") -> "tuple[Candidate, Effects, str | None]":
-        from service.admin.courses import count_behind, read_candidate
+        from service.admin.courses import candidate_of, count_behind, read_definition
         from service.admin.courses import preview as look_ahead
         from service.admin.impact import Impact
         from service.mongo.store import open_store
 
         async with open_store(settings) as store:
-            candidate = await read_candidate(store, file, now())
+            candidate = await candidate_of(store, read_definition(file), now(), str(file))
             with progress_bar() as bar:
                 task = bar.add_task("records", total=await count_behind(store, candidate))
                 effects = await look_ahead(store, candidate, Impact(impacts), lambda count: bar.advance(task, count))

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,8 @@ def list_letters(
     as_json: JsonOption = False,
 ) -> None:
     """List dead letters: id, when, reason, where from, what is wrong; and how many there are of each reason."""
+    from service.admin.dead_letters import letter_json, spelled
+
     letters: list[DeadLetter] = []
     sums: Counter[str] = Counter()
 
@@ -36,7 +38,7 @@ def list_letters(
         async for letter in _chosen(settings, reason, since, None):
             sums[letter.reason] += 1
             if as_json:
-                typer.echo(json.dumps(_json(letter)))
+                typer.echo(json.dumps(letter_json(letter)))
             elif len(letters) < limit:
                 letters.append(letter)
 
@@ -53,7 +55,7 @@ def list_letters(
             format_timestamp(letter.at * 1000),
             letter.reason,
             f"{letter.topic} {letter.partition}-{letter.offset}",
-            _text(letter.key),
+            spelled(letter.key),
             wrong if len(wrong) <= EXPLANATION_WIDTH else f"{wrong[:EXPLANATION_WIDTH]} …",
         )
     console().print(shown)
@@ -70,15 +72,17 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonO
     async def look(settings: "Settings") -> "DeadLetter | None":
         return next(iter([letter async for letter in _chosen(settings, None, None, [letter_id])]), None)
 
+    from service.admin.dead_letters import letter_json
+
     letter = run(look)
     if letter is None:
         typer.echo(f"ratchet: there is no dead letter {letter_id}", err=True)
         raise typer.Exit(NO)
     if as_json:
-        typer.echo(json.dumps(_json(letter)))
+        typer.echo(json.dumps(letter_json(letter)))
         return
     shown = table(show_header=False, box=None)
-    for name, value in _json(letter).items():
+    for name, value in letter_json(letter).items():
         shown.add_row(name, value if isinstance(value, str) else json.dumps(value))
     console().print(shown)
 
@@ -138,10 +142,9 @@ def replay(
 def _chosen(
     settings: "Settings", reason: str | None, since: str | None, ids: "list[str] | None"
 ) -> "AsyncIterator[DeadLetter]":
-    from service.kafka.dead_letters import read
+    from service.admin.dead_letters import chosen
 
-    letters = read(settings, _milliseconds(since), ids)
-    return letters if reason is None else (letter async for letter in letters if letter.reason == reason)
+    return chosen(settings, reason, _milliseconds(since), ids)
 
 
 def _milliseconds(since: str | None) -> int:
@@ -169,26 +172,3 @@ def _edit(text: str) -> "Edit":
         return Edit(field, json.loads(value))
     except ValueError:
         return Edit(field, value)
-
-
-def _json(letter: "DeadLetter") -> dict[str, Any]:
-    from contracts.fields import format_timestamp
-
-    return {
-        "id": letter.id,
-        "at": format_timestamp(letter.at * 1000),
-        "reason": letter.reason,
-        "explanation": letter.explanation,
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "timestamp": format_timestamp(letter.timestamp * 1000),
-        "key": _text(letter.key),
-        "headers": {name: _text(value) for name, value in letter.headers},
-        "value": _text(letter.value),
-    }
-
-
-def _text(raw: bytes | None) -> str | None:
-    """What is no UTF-8 is spelled out."""
-    return None if raw is None else raw.decode("utf-8", errors="backslashreplace")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from service.commands.common import NO, JsonOption, now, progress_bar, run
+from service.clock import now
+from service.commands.common import NO, JsonOption, progress_bar, run
 from service.commands.courses import (
     CourseArgument,
     FileArgument,
@@ -45,13 +46,15 @@ def apply(file: FileArgument, wait: WaitOption = False, as_json: JsonOption = Fa
 
     async def work(settings: "Settings") -> "tuple[Candidate, Ended | None]":
         from service.admin.courses import apply as send
-        from service.admin.courses import read_candidate
+        from service.admin.courses import candidate_of, read_definition
+        from service.kafka.sender import open_sender
         from service.mongo.store import open_store
 
         async with open_store(settings) as store:
-            candidate = await read_candidate(store, file, now())
+            candidate = await candidate_of(store, read_definition(file), now(), str(file))
             if candidate.is_new:
-                await send(settings, store, candidate)
+                async with open_sender(settings) as sender:
+                    await send(sender, store, candidate)
                 if not as_json:
                     typer.echo(f"{candidate.key}: version {candidate.definition.version} was sent")
             return candidate, await _ended(store, candidate, file) if wait else None

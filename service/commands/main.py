@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from service.commands import courses, definitions, lag, reassign, serve, simulate, skip, topics
+from service.commands import audit, courses, definitions, lag, reassign, serve, simulate, skip, topics, web
 from service.commands.common import MEND
 from service.commands.dead_letters import dead_letters_app
 from service.commands.explain import explain
@@ -36,6 +36,8 @@ courses_app.command("preview", epilog="Example: ratchet courses preview safety-1
 courses_app.command("apply", epilog="Example: ratchet courses apply safety-101.yaml --wait")(definitions.apply)
 courses_app.command("release", epilog="Example: ratchet courses release acme safety-101 --wait")(definitions.release)
 app.command(epilog="Example: RATCHET_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 ratchet serve")(serve.serve)
+app.command(epilog="Example: RATCHET_WEB_PORT=8081 ratchet web")(web.web)
+app.command(epilog="Example: ratchet audit --tenant acme --limit 20")(audit.audit)
 app.command(epilog="Example: ratchet lag --watch")(lag.lag)
 app.command(
     epilog="Example: ratchet skip lms.attendance-changed.v1 3 1042 --reason 'corrupt on disk, sent again on 2 March'"

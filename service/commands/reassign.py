@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from service.commands.common import NO, JsonOption, console, dead_letters, now, progress_bar, run, watched
+from service.clock import now
+from service.commands.common import NO, JsonOption, console, dead_letters, progress_bar, run, watched
 from service.commands.upload import effects_table
 from service.errors import FixConfiguration
 

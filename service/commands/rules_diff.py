@@ -14,6 +14,7 @@ from contracts.fields import format_timestamp, split_key
 from rules.compare import Difference, Said
 from rules.tables import Table as DecisionTable
 from rules.values import Certificate
+from service.admin.files.cells import harmless
 from service.admin.story import (
     announced_json,
     announced_text,
@@ -47,7 +48,7 @@ class Shown:
         """One record."""
         for difference in differences:
             if self._writer is not None:
-                self._writer.writerow(_row(key, difference))
+                self._writer.writerow(map(harmless, _row(key, difference)))
             if self.table.row_count < SHOWN:
                 self.table.add_row(key, _what(difference), *_sides(difference))
         if self._as_json:

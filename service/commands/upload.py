@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.clock import now
 from service.commands.common import (
     MEND,
     NO,
@@ -14,7 +15,6 @@ from service.commands.common import (
     check_ids,
     console,
     dead_letters,
-    now,
     progress_bar,
     reported,
     run,
@@ -305,9 +305,11 @@ def _upload(
                         settings, store, found, now(), lambda rows: bar.advance(task, rows), wait=waiting
                     )
 
+    from service.admin.uploads import report_json
+
     report = run(work, stopped="stopped; the same command goes on where it stopped", writes=f"{file}.result")
     if as_json:
-        typer.echo(json.dumps(_json(report, opened[0])))
+        typer.echo(json.dumps(report_json(report, opened[0])))
     else:
         _tell(report, opened[0], impacts if dry_run else None)
     if set(report.verdicts) - HARMLESS or report.refused:
@@ -324,21 +326,6 @@ def _tell_reading(upload: "Upload") -> None:
         typer.echo(f"{upload.sheet.path.name} {remark}", err=True)
     for note in upload.unread:
         typer.echo(f"not read: {note}", err=True)
-
-
-def _json(report: "Report", upload: "Upload") -> dict[str, Any]:
-    there, effects = report.newcomers, report.effects
-    return {
-        "format": upload.sheet.format.name,
-        "verdicts": report.verdicts,
-        "warnings": report.warnings,
-        "sent": report.sent,
-        "refused": report.refused,
-        "effects": effects and {"records": effects.records, **effects.counts},
-        "learners": None if there is None else {"known": there.known, "new": there.new, "near": dict(there.near)},
-        "not_read": [*upload.sheet.remarks, *upload.unread],
-        "uploaded_before_at": report.before,
-    }
 
 
 def _tell(report: "Report", upload: "Upload", impacts: Path | None) -> None:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from contracts.topics import CONSUMED
-from service.errors import Unreadable
+from service.errors import Unreadable, WaitAndRetry
 from service.kafka import batches, topics
 from service.kafka.clients import make_reader, started
 from service.lanes.progress import Done, read_done
@@ -72,7 +72,13 @@ class LagReader:
         self._partitions = partitions
 
     async def sample(self) -> Sample:
-        """How things stand now."""
+        """How things stand now. Raises WaitAndRetry where Kafka does not tell."""
+        try:
+            return await self._sample()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise WaitAndRetry(f"Kafka does not tell how far the group is ({type(error).__name__})") from None
+
+    async def _sample(self) -> Sample:
         committed, ends, written, beginnings, members = await asyncio.gather(
             self._committed(),
             self._consumer.end_offsets(self._partitions),

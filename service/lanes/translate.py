@@ -164,11 +164,17 @@ def _unusable(error: ValidationError, invalid: str) -> Unusable:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     if problems[0]["type"] == "json_invalid":
         return Unusable("invalid_json", f"value: {problems[0]['msg']}")
-    spelled = "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg'].removeprefix('Value error, ')}"
-        for problem in problems
-    )
+    spelled = "; ".join(f"{field}: {what}" for field, what in by_field(error))
     return Unusable(invalid, spelled[:EXPLANATION_LIMIT])
+
+
+def by_field(error: ValidationError) -> list[tuple[str, str]]:
+    """What is wrong with which field; `value` is the whole of it."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return [
+        (".".join(str(part) for part in problem["loc"]) or "value", problem["msg"].removeprefix("Value error, "))
+        for problem in problems
+    ]
 
 
 def _too_long(received: Received) -> Unusable:

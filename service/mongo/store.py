@@ -12,9 +12,13 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from service.errors import FixConfiguration, WaitAndRetry
+from service.mongo.audit import Audit
 from service.mongo.courses import Courses
+from service.mongo.deliveries import Deliveries
 from service.mongo.driver import Client, make_client, mongo_answers
+from service.mongo.jobs import Jobs
 from service.mongo.learners import Learners
+from service.mongo.listing import Listing
 from service.mongo.notes import Notes
 from service.mongo.record_keys import RecordKeys
 from service.mongo.records import Records
@@ -44,6 +48,10 @@ class MongoStore:
         self.replays = Replays(chosen, group)
         self.skips = Skips(chosen, group)
         self.uploads = Uploads(chosen)
+        self.listing = Listing(chosen)
+        self.audit = Audit(chosen)
+        self.deliveries = Deliveries(chosen)
+        self.jobs = Jobs(chosen)
 
     async def check(self) -> None:
         """Ask for an answer. Raises FixConfiguration where the database is not fit, WaitAndRetry where it is away."""
@@ -59,7 +67,8 @@ class MongoStore:
         """Check, and make the indexes."""
         await self.check()
         async with mongo_answers():
-            for part in (self.records, self.courses, self.replays, self._tombstones):
+            prepared = self.records, self.courses, self.replays, self._tombstones
+            for part in (*prepared, self.audit, self.deliveries, self.jobs):
                 await part.prepare()
 
     async def close(self) -> None:

@@ -1,20 +1,17 @@
 """`/livez`, `/readyz` and `/metrics`, in the worker's own event loop."""
 
-import asyncio
-import contextlib
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
-import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from service.errors import FixConfiguration
 from service.lanes.health import Health
 from service.settings import Settings
+from service.web.listening import listening
 
 AskHealth = Callable[[], Awaitable[Health]]
 
@@ -46,22 +43,6 @@ def make_app(health: AskHealth) -> Starlette:
     return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
 
 
-@contextlib.asynccontextmanager
-async def serve_health(settings: Settings, health: AskHealth) -> AsyncIterator[int]:
+def serve_health(settings: Settings, health: AskHealth) -> AbstractAsyncContextManager[int]:
     """Listen while the context lasts; gives the port. Raises FixConfiguration where the address is not to be had."""
-    try:
-        family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
-        listening = socket.create_server((settings.http_host, settings.http_port), family=family)
-    except OSError as error:
-        raise FixConfiguration(
-            f"RATCHET_HTTP_HOST, RATCHET_HTTP_PORT: cannot listen on {settings.http_host}:{settings.http_port}: "
-            f"{error.strerror}"
-        ) from None
-    server = uvicorn.Server(uvicorn.Config(make_app(health), log_config=None, access_log=False, lifespan="off"))
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # ours are app.py's
-    task = asyncio.create_task(server.serve(sockets=[listening]))
-    try:
-        yield listening.getsockname()[1]
-    finally:
-        server.should_exit = True
-        await task
+    return listening(make_app(health), settings.http_host, settings.http_port, "RATCHET_HTTP")

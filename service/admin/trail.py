@@ -1,0 +1,17 @@
+"""Who changed what over HTTP, as programs and people read it."""
+
+from typing import Any
+
+from service.mongo.audit import Entry
+
+
+def entry_json(id_: str, entry: Entry) -> dict[str, Any]:
+    """One entry of the audit."""
+    about = {name: value for name, value in entry.about.items() if value is not None}
+    at = entry.at.isoformat().replace("+00:00", "Z")
+    return {"id": id_, **entry._asdict(), "at": at, "about": about}
+
+
+def about_text(entry: Entry) -> str:
+    """What it was about, in words."""
+    return ", ".join(f"{name} {value}" for name, value in entry.about.items() if value not in (None, [], ""))

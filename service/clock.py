@@ -1,0 +1,8 @@
+"""What time it is, as messages spell it."""
+
+from datetime import UTC, datetime
+
+
+def now() -> str:
+    """RFC 3339, as everywhere here, to the microsecond: of two commands in a row the second comes later."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,67 @@
+"""What the routes share: the desk, pages with cursors, the audit, ids and times in paths and queries."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query, Request
+
+from contracts.fields import ID_PATTERN, parse_timestamp
+from service.admin.desk import Desk
+from service.mongo.audit import Entry
+from service.web.access import Caller, caller_of
+from service.web.problems import Problem, invalid
+
+AnId = Annotated[str, Path(pattern=ID_PATTERN)]
+IdQuery = Annotated[str | None, Query(pattern=ID_PATTERN)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="So many at most.")]
+Cursor = Annotated[str, Query(max_length=1024, description="`next` of the page before.")]
+Who = Annotated[Caller, Depends(caller_of)]
+
+
+def desk_of(request: Request) -> Desk:
+    """The process's own."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(desk_of)]
+
+
+def after(cursor: str) -> str:
+    """What a cursor stands for. Raises Problem for one that is none."""
+    try:
+        return base64.urlsafe_b64decode(cursor.encode()).decode()
+    except (binascii.Error, ValueError):
+        raise invalid("cursor", "is none of ours; give back `next` as it came") from None
+
+
+def page(items: list[Any], last: str | None) -> dict[str, Any]:
+    """A page of a list; `last`: behind which the next one begins, None where there is none."""
+    return {"items": items, "next": None if last is None else base64.urlsafe_b64encode(last.encode()).decode()}
+
+
+def instant(name: str, text: str | None) -> int | None:
+    """Microseconds since 1970. Raises Problem that names the parameter."""
+    if text is None or text == "":
+        return None
+    try:
+        found = parse_timestamp(text)
+    except ValueError as error:
+        raise invalid(name, str(error)) from None
+    assert isinstance(found, int), "a text parses to an instant"
+    return found
+
+
+async def note(request: Request, caller: Caller, what: str, tenant_id: str, about: Mapping[str, Any]) -> None:
+    """Keep that somebody changes something, before it is done. Raises WaitAndRetry, and then nothing is done."""
+    where = request.client.host if request.client is not None else "unknown"
+    entry = Entry(datetime.now(UTC), caller.name, caller.how, where, what, tenant_id, about)
+    await desk_of(request).store.audit.add(entry)
+
+
+def moved(text: str) -> Problem:
+    """What cannot be done as things stand."""
+    return Problem(409, text)

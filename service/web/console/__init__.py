@@ -1,0 +1,12 @@
+"""The console: pages rendered on the server, usable without JavaScript, in the reader's language and time zone.
+
+In come requests whose caller is known; out go pages. What a page shows comes from service.admin and service.web.api.
+
+    render          templates, language, zone; texts/ has one file a language, templates/ the pages, static/ the rest
+    words, picture  facts and changes in words; percent over time as SVG
+    forms           what a form says, once its token is checked
+    look            why: learners, records, their timelines, what would happen if
+    upload, reassign, courses   what administrators do
+    operate, tables, trail      lanes and dead letters; the rules; who changed what
+    choices         language and time zone
+"""

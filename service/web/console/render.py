@@ -1,0 +1,133 @@
+"""Templates, and who reads them: language and time zone."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo, available_timezones
+
+import yaml
+from babel.core import negotiate_locale
+from babel.dates import format_datetime, get_timezone_name
+from babel.numbers import format_decimal
+from fastapi import Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.responses import HTMLResponse, Response
+
+from contracts.fields import parse_timestamp
+from service.web.access import Caller
+
+HERE = Path(__file__).parent
+LANGUAGES = tuple(sorted(path.stem for path in (HERE / "texts").glob("*.yaml")))
+DEFAULT = "en"
+DASH = "\N{EN DASH}"
+
+
+@cache
+def texts(language: str) -> Mapping[str, str]:
+    """All sentences of a language by name."""
+    loaded = yaml.safe_load((HERE / "texts" / f"{language}.yaml").read_text("utf-8"))
+    return dict(_flat("", loaded))
+
+
+def _flat(prefix: str, node: Any) -> Any:
+    for name, value in node.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from _flat(f"{path}.", value)
+        else:
+            yield path, str(value)
+
+
+class Reader(NamedTuple):
+    """Who reads: language, zone of times."""
+
+    language: str
+    zone: str
+
+    def t(self, name: str, **values: object) -> str:
+        """A sentence of the catalogue. Raises KeyError for one that is not in it."""
+        spelled = {key: self.number(value) if type(value) is int else value for key, value in values.items()}
+        return texts(self.language)[name].format(**spelled)
+
+    def has(self, name: str) -> bool:
+        """Whether the catalogue has it."""
+        return name in texts(self.language)
+
+    def number(self, value: float) -> str:
+        """As people of this language write it."""
+        return str(format_decimal(value, locale=self.language))
+
+    def time(self, text: str | None) -> Markup:
+        """A time of a message (RFC 3339) in the reader's zone, with the zone."""
+        if text is None:
+            return escape(DASH)
+        instant = parse_timestamp(text)
+        assert isinstance(instant, int), "messages have such times only"
+        zone = ZoneInfo(self.zone)
+        at = datetime.fromtimestamp(instant / 1_000_000, UTC).astimezone(zone)
+        shown = format_datetime(at, "medium", tzinfo=zone, locale=self.language)
+        named = get_timezone_name(at, width="short", locale=self.language)
+        return Markup('<time datetime="{}">{} {}</time>').format(text, shown, named)
+
+
+def reader_of(request: Request) -> Reader:
+    """By their cookies, else by what the browser says; times are UTC until a zone is chosen."""
+    language = request.cookies.get("language")
+    if language not in LANGUAGES:
+        accepted = request.headers.get("Accept-Language", "")[:200]
+        wanted = [part.partition(";")[0].strip() for part in accepted.split(",")]
+        language = (negotiate_locale(filter(None, wanted), LANGUAGES, sep="-") or DEFAULT).lower()
+    zone = request.cookies.get("zone", "UTC").replace("%2F", "/")
+    return Reader(language, zone if zone in zones() else "UTC")
+
+
+@cache
+def zones() -> tuple[str, ...]:
+    """All that there are, as people choose them."""
+    return ("UTC", *sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/")))
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def page(request: Request, template: str, values: dict[str, Any] | None = None, status: int = 200) -> Response:
+    """A page, in the reader's language."""
+    reader, caller = reader_of(request), getattr(request.state, "caller", None)
+    said = {
+        "t": reader.t,
+        "reader": reader,
+        "time": reader.time,
+        "number": reader.number,
+        "who": caller,
+        "path": request.url.path,
+        "banners": banners(request, caller),
+        "dash": DASH,
+    }
+    headers = {"Content-Language": reader.language, "Vary": "Accept-Language, Cookie"}
+    return HTMLResponse(_templates().get_template(template).render({**said, **(values or {})}), status, headers)
+
+
+def banners(request: Request, caller: Caller | None) -> list[tuple[str, dict[str, object]]]:
+    """What every operator must see, whatever page it is: outages, lanes that need somebody, floods."""
+    history = getattr(request.app.state, "lag", None)
+    if caller is None or history is None or not caller.is_any("operator"):
+        return []
+    found: list[tuple[str, dict[str, object]]] = []
+    if history.away is not None:
+        found.append(("banner.away", {}))
+    bad = [lane for lane in history.judged() if lane.lane is not None and lane.status not in ("ok", "warning")]
+    found += [(f"banner.{lane.status}", {"lane": lane.lane}) for lane in bad[:3]]
+    if history.flood is not None:
+        found.append(("banner.flood", {"letters": history.flood}))
+    return found
