@@ -21,6 +21,7 @@ from tests.stack.servers import Server, free_port, start_process
 
 RATCHET = str(Path(sys.executable).with_name("ratchet"))
 READY_SECONDS = 60.0
+SAYS = "The console: "
 
 
 Ran = subprocess.CompletedProcess[str]
@@ -116,6 +117,10 @@ class World:
         """Start `ratchet serve`."""
         return Serving(self, settings)
 
+    def web(self, **settings: str) -> "Web":
+        """Start `ratchet web`."""
+        return Web(self, settings)
+
 
 class Serving:
     """A running `ratchet serve`."""
@@ -158,4 +163,31 @@ class Serving:
 
     def wait(self, seconds: float = 30.0) -> int:
         """Until it ends by itself; gives its exit status."""
+        return self.process.wait(seconds)
+
+
+class Web:
+    """A running `ratchet web`."""
+
+    def __init__(self, world: World, settings: Mapping[str, str]) -> None:
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.log = world.folder / f"{world.name}-web-{self.port}.log"
+        environment = {**world.settings, "RATCHET_WEB_PORT": str(self.port), **settings}
+        self.process = start_process([RATCHET, "web"], self.log, environment)
+
+    def link(self) -> str:
+        """The newest address that it printed: where there is no identity provider, it opens the console, once."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            printed = [line for line in self.log.read_text().splitlines() if line.startswith(SAYS)]
+            if printed:
+                return printed[-1].removeprefix(SAYS)
+            time.sleep(0.05)
+        raise Failed(f"ratchet web does not listen: {self.log.read_text()[-2000:].strip()}")
+
+    def stop(self, seconds: float = 30.0) -> int:
+        """SIGTERM, and give its exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
         return self.process.wait(seconds)
