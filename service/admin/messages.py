@@ -98,17 +98,23 @@ def _verdict(message: Checked, known: Mapping[str, str], first: Mapping[str, Che
 async def _claimed(desk: Desk, digests: Mapping[str, str]) -> dict[str, str]:
     """Digests of those that are sent already, once nobody else is sending any. The others are claimed."""
     known: dict[str, str] = {}
+    ours: list[str] = []
     left = dict(digests)
     deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        others = await desk.store.deliveries.claim(left)
-        known |= {id_: one.digest for id_, one in others.items() if one.sent or one.digest != left[id_]}
-        left = {id_: left[id_] for id_ in others.keys() - known.keys()}
-        if not left:
-            return known
+    while left:
+        claims = await desk.store.deliveries.claim(left)
+        ours += claims.ours
+        done = {id_: one.digest for id_, one in claims.others.items() if one.is_final(left[id_])}
+        known |= done
+        gone = {*claims.ours, *done}
+        left = {id_: digest for id_, digest in left.items() if id_ not in gone}
+        if len(done) == len(claims.others):
+            continue
         if time.monotonic() > deadline:
+            await desk.store.deliveries.release(ours)
             raise WaitAndRetry(f"{len(left)} of the messages: {UNSENT}")
         await asyncio.sleep(LOOK_SECONDS)
+    return known
 
 
 def tenants_of(messages: Sequence[Checked]) -> set[str]:

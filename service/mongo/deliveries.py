@@ -4,7 +4,7 @@ A message is claimed before it is sent and noted once it is. Who dies in between
 message is sent again then, and the workers count it once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -25,6 +25,17 @@ class Delivery(NamedTuple):
     digest: str
     sent: bool
 
+    def is_final(self, digest: str) -> bool:
+        """Whether there is nothing to wait for: it is sent, or its id is another message's than the one asked for."""
+        return self.sent or self.digest != digest
+
+
+class Claims(NamedTuple):
+    """Ids that are ours to send from now on, and what others have sent, or are sending."""
+
+    ours: Sequence[str]
+    others: Mapping[str, Delivery]
+
 
 class Deliveries:
     """Every method raises WaitAndRetry when the database is away."""
@@ -36,26 +47,39 @@ class Deliveries:
         """Make the index by which they end."""
         await self._deliveries.create_index("at", name="ends", expireAfterSeconds=int(KEPT.total_seconds()))
 
-    async def claim(self, digests: Mapping[str, str]) -> dict[str, Delivery]:
-        """Claim these messages (id → digest). Gives those that somebody else has: sent, or being sent."""
+    async def claim(self, digests: Mapping[str, str]) -> Claims:
+        """Claim these messages (id → digest), in the order of their ids, up to one that somebody else is sending.
+
+        Who waits for that one holds only smaller ids; so no two ever wait for each other.
+        """
         now = datetime.now(UTC)
+        others = {id_: one for id_, one in (await self._find(digests)).items() if one.is_final(digests[id_])}
+        ids = sorted(digests.keys() - others.keys())
         free = {"sent": False, "at": {"$lt": now - CLAIM}}
         claims = [
-            UpdateOne({"_id": id_, "digest": digest, **free}, {"$set": {"at": now}}, upsert=True)
-            for id_, digest in digests.items()
+            UpdateOne({"_id": id_, "digest": digests[id_], **free}, {"$set": {"at": now}}, upsert=True) for id_ in ids
         ]
-        taken: list[str] = []
         async with mongo_answers():
             try:
-                await self._deliveries.bulk_write(claims, ordered=False)
+                if claims:
+                    await self._deliveries.bulk_write(claims, ordered=True)
             except BulkWriteError as error:
-                problems = error.details["writeErrors"]
-                if any(problem["code"] != DUPLICATE for problem in problems):
+                (problem,) = error.details["writeErrors"]
+                if problem["code"] != DUPLICATE:
                     raise
-                ids = list(digests)
-                taken = [ids[problem["index"]] for problem in problems]
-            found = await self._deliveries.find({"_id": {"$in": taken}}).to_list(None) if taken else []
+                taken = problem["index"]
+                return Claims(ids[:taken], others | await self._find([ids[taken]]))
+        return Claims(ids, others)
+
+    async def _find(self, ids: Iterable[str]) -> dict[str, Delivery]:
+        async with mongo_answers():
+            found = await self._deliveries.find({"_id": {"$in": list(ids)}}).to_list(None)
         return {one["_id"]: Delivery(one["digest"], one["sent"]) for one in found}
+
+    async def release(self, ids: Sequence[str]) -> None:
+        """They were claimed, and nothing of them is sent."""
+        async with mongo_answers():
+            await self._deliveries.delete_many({"_id": {"$in": list(ids)}, "sent": False})
 
     async def sent(self, ids: Sequence[str]) -> None:
         """They are on their way."""

@@ -18,6 +18,7 @@ from tests.web.test_tokens import AUDIENCE, ISSUER
 KEY = ec.generate_private_key(ec.SECP256R1())
 SECONDS = 60.0
 EVENT = {"step_id": "e-1", "kind": "event", "scheduled_minutes": 60}
+JSON = {"Content-Type": "application/json"}
 Json = dict[str, Any]
 Files = Mapping[str, tuple[str, bytes]]
 Found = TypeVar("Found")
@@ -28,7 +29,7 @@ def unique(what: str = "t") -> str:
     return f"{what}-{uuid.uuid4().hex[:12]}"
 
 
-def eventually(look: Callable[[], Found], seconds: float = SECONDS) -> Found:
+def eventually(look: Callable[[], Found | None], seconds: float = SECONDS) -> Found:
     """What it gives once it gives anything; AssertionError where it never does."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
@@ -93,7 +94,7 @@ class Site:
         self.web.stop()
 
 
-def open_site(world: World, serving: Mapping[str, str] = {}, **settings: str) -> Iterator[Site]:
+def open_site(world: World, serving: Mapping[str, str] = {}, /, **settings: str) -> Iterator[Site]:
     """With a worker; `settings`: of the web process."""
     worker = world.serve(**serving).wait_until_ready()
     site = Site(world, **settings)
@@ -118,7 +119,7 @@ def attendance(tenant: str, learner: str, course: str = "c-1", **more: Any) -> t
 def post(client: httpx2.Client, *messages: tuple[str, Any]) -> Json:
     """What is answered to these messages."""
     items = [{"topic": topic, "value": value} for topic, value in messages]
-    answer = client.post("/v1/messages", json={"messages": items})
+    answer = client.post("/v1/messages", content=json.dumps({"messages": items}), headers=JSON)
     assert answer.status_code == 200, answer.text
     told: Json = answer.json()
     return told
