@@ -33,7 +33,7 @@ AtDesk = Annotated[Desk, Depends(desk_of)]
 def after(cursor: str) -> str:
     """What a cursor stands for. Raises Problem for one that is none."""
     try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
+        return base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise invalid("cursor", "is none of ours; give back `next` as it came") from None
 
@@ -41,6 +41,12 @@ def after(cursor: str) -> str:
 def page(items: list[Any], last: str | None) -> dict[str, Any]:
     """A page of a list; `last`: behind which the next one begins, None where there is none."""
     return {"items": items, "next": None if last is None else base64.urlsafe_b64encode(last.encode()).decode()}
+
+
+def is_known(request: Request, tag: str) -> bool:
+    """Whether the client has what this tag stands for (RFC 9110, 13.1.2)."""
+    known = [one.strip().removeprefix("W/") for one in request.headers.get("If-None-Match", "").split(",")]
+    return tag in known or known == ["*"]
 
 
 def instant(name: str, text: str | None) -> int | None:

@@ -1,5 +1,7 @@
 """Course definitions: listed, shown, tried, applied, released."""
 
+import hashlib
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request, Response
@@ -13,7 +15,7 @@ from service.admin.desk import Desk
 from service.admin.impact import Effects, Impact
 from service.clock import now
 from service.web.access import guarded
-from service.web.api.common import AnId, AtDesk, IdQuery, Who, moved, note
+from service.web.api.common import AnId, AtDesk, IdQuery, Who, is_known, moved, note
 from service.web.problems import not_found
 
 router = APIRouter()
@@ -42,19 +44,20 @@ async def courses(desk: AtDesk, caller: Who, tenant: IdQuery = None) -> Json:
 
 @router.get(ONE, **LOOK)
 async def course(request: Request, response: Response, desk: AtDesk, tenant_id: AnId, course_id: AnId) -> Any:
-    """All versions, and how many records stand how. With `If-None-Match`, 304 while no version has come."""
+    """All versions, and how many records stand how. With `If-None-Match`, 304 while nothing of it has changed."""
     key = f"{tenant_id}/{course_id}"
     found = (await desk.store.courses.load([key])).get(key)
     if found is None:
         raise not_found()
     seen = await reevaluation(desk.store, found)
-    standings = await desk.store.listing.standings(key)
-    tag = f'"{found.rev}-{seen.behind}-{sum(standings.values())}"'
-    response.headers["ETag"] = tag
-    if request.headers.get("If-None-Match") == tag:
+    standings = sorted((await desk.store.listing.standings(key)).items(), key=str)
+    counts = [{"status": status, "evidence": evidence, "records": n} for (status, evidence), n in standings]
+    told = {**shown(seen), "standings": counts}
+    tag = f'"{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]}"'
+    if is_known(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
-    counts = [{"status": status, "evidence": evidence, "records": n} for (status, evidence), n in standings.items()]
-    return {**shown(seen), "standings": counts}
+    response.headers["ETag"] = tag
+    return told
 
 
 @router.put(ONE, **CHANGE)

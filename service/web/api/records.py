@@ -21,7 +21,7 @@ from service.admin.what_if import what_if
 from service.lanes.ports import StoredRecord
 from service.mongo.listing import Listed, Wanted
 from service.web.access import guarded
-from service.web.api.common import AnId, AtDesk, Cursor, IdQuery, Limit, Who, after, instant, page
+from service.web.api.common import AnId, AtDesk, Cursor, IdQuery, Limit, Who, after, instant, is_known, page
 from service.web.problems import invalid, not_found
 
 router = APIRouter()
@@ -87,7 +87,7 @@ async def record(
     """How a record stands. With `If-None-Match`, 304 while nothing has changed."""
     stored = await _stored(desk, tenant_id, learner_id, course_id)
     tag = f'"{stored.rev}"'
-    if request.headers.get("If-None-Match") == tag:
+    if is_known(request, tag):
         return Response(status_code=304, headers={"ETag": tag})
     response.headers["ETag"] = tag
     return {"record": stored.key, **state(stored.key, stored.record)}
