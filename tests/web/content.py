@@ -63,11 +63,15 @@ def messages() -> Iterator[Message]:
     practice = {"step_id": "practice", "kind": "on_the_job_training", "threshold_percent": 80, "title": "At work"}
     yield defined(COURSE, 2, event(title="Live introduction"), practice, title="Safety at work")
     yield attended("mara", 2, 45)
-    yield said("step-progress-changed", "mara", 3, step_id="practice", progress_percent=60, source="manual", actor="kim")
+    yield said(
+        "step-progress-changed", "mara", 3, step_id="practice", progress_percent=60, source="manual", actor="kim"
+    )
     yield attended("mara", 4, 90, source="mass_upload", upload_id="spring-2026")
     yield said("step-progress-changed", "mara", 5, step_id="practice", progress_percent=85)
     yield attended("mara", 6, 0, reason="She was in the wrong room", actor="kim")
-    yield said("reassigned", "mara", 7, reassigned_by="kim", reason="The law has changed", due_at="2026-12-31T00:00:00Z")
+    yield said(
+        "reassigned", "mara", 7, reassigned_by="kim", reason="The law has changed", due_at="2026-12-31T00:00:00Z"
+    )
     yield attended("mara", 8, 30)
     yield from _long()
     yield defined(PAUSES, 1, event(), event("live-2"), title="First aid")
@@ -88,7 +92,9 @@ async def letters(wire: Wire) -> None:
     await wire.send_raw("attendance-changed", b"{not json", b"demo/anna/safety-101")
     _, future = attended("anna", 9, 90)
     future = {**future, "changed_at": "2126-03-02T09:00:00Z"}
-    await wire.send_raw("attendance-changed", json.dumps(future).encode(), b"demo/anna/safety-101", [("trace", b"0af7")])
+    await wire.send_raw(
+        "attendance-changed", json.dumps(future).encode(), b"demo/anna/safety-101", [("trace", b"0af7")]
+    )
     await wire.send_raw("reassigned", b'{"message_id": "m-1"}', LONG_RECORD.encode())
     await wire.settled()
 

@@ -18,7 +18,7 @@ from service.web.access import guarded
 from service.web.api.common import AnId, AtDesk, Who, note
 from service.web.api.records import listed_json
 from service.web.console.forms import form_of, go, text_of
-from service.web.console.picture import picture
+from service.web.console.picture import FRAME, picture, y
 from service.web.console.render import Reader, page, reader_of
 from service.web.console.words import Words
 from service.web.problems import not_found
@@ -91,7 +91,7 @@ async def record(request: Request, desk: AtDesk, tenant_id: AnId, learner_id: An
     return await _record(request, desk, record_key(tenant_id, learner_id, course_id), None)
 
 
-@router.post(f"{RECORD}/what-if", **LOOK)
+@router.post(RECORD, **LOOK)
 async def suppose(request: Request, desk: AtDesk, tenant_id: AnId, learner_id: AnId, course_id: AnId) -> Response:
     """The same page, with what would be decided. Nothing is sent."""
     form = await form_of(request)
@@ -121,10 +121,19 @@ async def _record(request: Request, desk: AtDesk, key: str, supposed: WhatIf | N
         "standing": standing(key, stored.record, reader),
         "entries": [words.entry(one) for one in reversed(told[-SHOWN:])],
         "more": max(len(told) - SHOWN, 0),
-        "picture": picture(stored.record),
+        "picture": _pictured(stored.record, reader),
         "supposed": None if supposed is None else _supposed(key, supposed, reader),
     }
     return page(request, "record.html", values)
+
+
+def _pictured(record: Record, reader: Reader) -> dict[str, Any] | None:
+    drawn = picture(record)
+    if drawn is None:
+        return None
+    times = {name: reader.time_text(format_timestamp(getattr(drawn, name))) for name in ("begin", "end")}
+    grid = [(percent, y(percent)) for percent in (0, 50, 100)]
+    return {"lines": drawn.lines, "marks": drawn.marks, "grid": grid, "frame": FRAME, **times}
 
 
 def standing(key: str, record: Record, reader: Reader) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from contracts.fields import format_timestamp
 from service.web.access import guarded
 from service.web.api.common import AtDesk, Who
 from service.web.api.operations import Replay, history_of, lane_json, letter_of, letters_of, send_again
 from service.web.console.forms import form_of, text_of
-from service.web.console.picture import stair
-from service.web.console.render import page
+from service.web.console.picture import FRAME, stair
+from service.web.console.render import page, reader_of
 from service.web.problems import invalid
 
 router = APIRouter(include_in_schema=False)
@@ -20,26 +21,32 @@ LETTERS = 50
 
 
 @router.get("/operations", **OPERATOR)
-async def operations(request: Request, desk: AtDesk, reason: Annotated[str, Query(max_length=64)] = "") -> Response:
-    """Lanes and dead letters."""
+async def operations(
+    request: Request, desk: AtDesk, reason: Annotated[str, Query(max_length=64)] = "", *, live: bool = True
+) -> Response:
+    """Lanes and dead letters. Not `live`: the lanes as they were when the page was loaded."""
     letters, sums = await letters_of(desk, reason or None, None, 0, LETTERS)
     values = {"letters": letters, "sums": sums, "reason": reason, "most": LETTERS}
-    return page(request, "operations.html", {**values, **_lanes(request)})
+    return page(request, "operations.html", {**values, "live": live, **_lanes(request)})
 
 
 @router.get("/operations/lanes", **OPERATOR)
 async def lanes(request: Request) -> Response:
     """A part of the page, asked for again and again."""
-    return page(request, "lanes.html", _lanes(request))
+    return page(request, "lanes.html", {"live": True, **_lanes(request)})
 
 
 def _lanes(request: Request) -> dict[str, Any]:
     history = history_of(request)
     judged, points = history.judged(), history.points()
+    seen = [reader_of(request).time_text(format_timestamp(int(point.at * 1_000_000))) for point in points]
     return {
         "lanes": [lane_json(lane) for lane in judged],
         "line": stair([point.lag_seconds for point in points]),
-        "most_seconds": max((point.lag_seconds for point in points), default=0.0),
+        "most_seconds": round(max([*(point.lag_seconds for point in points), 1.0]), 1),
+        "since": seen[0] if seen else "",
+        "until": seen[-1] if seen else "",
+        "frame": FRAME,
         "away": history.away,
     }
 
@@ -50,7 +57,7 @@ async def letter(request: Request, desk: AtDesk, letter_id: str) -> Response:
     return page(request, "letter.html", {"letter": await letter_of(desk, letter_id), "report": None})
 
 
-@router.post("/operations/dead-letters/{letter_id}/replay", **OPERATOR)
+@router.post("/operations/dead-letters/{letter_id}", **OPERATOR)
 async def replay(request: Request, desk: AtDesk, caller: Who, letter_id: str) -> Response:
     """Send it again, with fields set."""
     form = await form_of(request)

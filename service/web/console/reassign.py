@@ -72,7 +72,7 @@ async def progress(request: Request, desk: AtDesk, caller: Who, job_id: str) -> 
     return progress_of(request, await job_of(desk, caller, API, job_id), f"/reassign/{job_id}")
 
 
-@router.post("/reassign/{job_id}/confirm", **guarded("administrator", tenants="caller"))
+@router.post("/reassign/{job_id}", **guarded("administrator", tenants="caller"))
 async def confirm(request: Request, desk: AtDesk, caller: Who, job_id: str) -> Response:
     """Send it, once the number of learners is typed."""
     form = await form_of(request)

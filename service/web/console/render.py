@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 from babel.core import negotiate_locale
-from babel.dates import format_datetime, get_timezone_name
+from babel.dates import format_datetime
 from babel.numbers import format_decimal
 from fastapi import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -58,19 +59,23 @@ class Reader(NamedTuple):
 
     def number(self, value: float) -> str:
         """As people of this language write it."""
-        return str(format_decimal(value, locale=self.language))
+        return str(format_decimal(value, locale=self.t("locale")))
 
     def time(self, text: str | None) -> Markup:
         """A time of a message (RFC 3339) in the reader's zone, with the zone."""
         if text is None:
             return escape(DASH)
+        return Markup('<time datetime="{}">{}</time>').format(text, self.time_text(text))
+
+    def time_text(self, text: str) -> str:
+        """Likewise, where no markup may stand."""
         instant = parse_timestamp(text)
         assert isinstance(instant, int), "messages have such times only"
         zone = ZoneInfo(self.zone)
         at = datetime.fromtimestamp(instant / 1_000_000, UTC).astimezone(zone)
-        shown = format_datetime(at, "medium", tzinfo=zone, locale=self.language)
-        named = get_timezone_name(at, width="short", locale=self.language)
-        return Markup('<time datetime="{}">{} {}</time>').format(text, shown, named)
+        named = at.tzname() or self.zone
+        named = named if named.isalpha() else f"UTC{named}"
+        return f"{format_datetime(at, 'medium', tzinfo=zone, locale=self.t('locale'))} {named}"
 
 
 def reader_of(request: Request) -> Reader:
@@ -108,14 +113,22 @@ def page(request: Request, template: str, values: dict[str, Any] | None = None, 
         "t": reader.t,
         "reader": reader,
         "time": reader.time,
+        "time_text": reader.time_text,
         "number": reader.number,
         "who": caller,
         "path": request.url.path,
+        "here": _here(request),
         "banners": banners(request, caller),
         "dash": DASH,
     }
     headers = {"Content-Language": reader.language, "Vary": "Accept-Language, Cookie"}
     return HTMLResponse(_templates().get_template(template).render({**said, **(values or {})}), status, headers)
+
+
+def _here(request: Request) -> str:
+    """Where to come back to: what a form led to cannot be loaded anew, but the page that it is on can."""
+    url = urlsplit(str(request.url) if request.method == "GET" else request.headers.get("Referer", ""))
+    return f"{url.path or '/'}{'?' if url.query else ''}{url.query}"
 
 
 def banners(request: Request, caller: Caller | None) -> list[tuple[str, dict[str, object]]]:

@@ -1,5 +1,7 @@
 """The decision tables as tables; each row can be linked to."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -25,11 +27,8 @@ async def rules(request: Request) -> Response:
                 "rows": [
                     {
                         "rule_id": row.rule_id,
-                        "when": list(zip(head[:outcomes], told[:outcomes], strict=True)),
-                        "then": [
-                            (name.removeprefix("→ "), value)
-                            for name, value in zip(head[outcomes:-2], told[outcomes:-2], strict=True)
-                        ],
+                        "when": _named(words, head[:outcomes], told[:outcomes]),
+                        "then": _named(words, head[outcomes:-2], told[outcomes:-2]),
                         "because": words.sentence(row.rule_id, row.because),
                     }
                     for row, told in zip(table.rows, rows, strict=True)
@@ -37,3 +36,7 @@ async def rules(request: Request) -> Response:
             }
         )
     return page(request, "rules.html", {"tables": shown})
+
+
+def _named(words: Words, names: Sequence[str], values: Sequence[str]) -> list[tuple[str, str]]:
+    return [(words.cell(name.removeprefix("→ ")), words.cell(value)) for name, value in zip(names, values, strict=True)]

@@ -1,6 +1,6 @@
 """Uploads: a file is tried, every row gets a verdict, the impact is told; then it is sent, and followed."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -17,6 +17,7 @@ from service.web.api.uploads import asked, confirmed, file_of, job_json, job_of
 from service.web.console import forms
 from service.web.console.forms import form_of, go, text_of, texts_of
 from service.web.console.render import page, reader_of
+from service.web.console.words import Words
 from service.web.problems import Problem, invalid
 
 router = APIRouter(include_in_schema=False)
@@ -94,6 +95,7 @@ async def upload(
     found = await desk.store.jobs.rows(job.id, int(line) if line.isdecimal() else 0, ROWS, verdict)
     following = paged([], str(found[-1].line) if len(found) == ROWS else None)["next"]
     values = {"rows": found, "verdict": verdict, "next": following, "said": job.asked, **_choices(caller)}
+    values["words"] = Words(reader_of(request))
     sent = await desk.store.jobs.find(f"{job.id}-sent") if job.dry_run else None
     return page(request, "upload.html", {"job": job_json(job), "sent": sent and job_json(sent), **values})
 
@@ -138,6 +140,6 @@ async def confirm(request: Request, desk: AtDesk, caller: Who, job_id: str) -> R
 
 
 @router.get("/uploads/{job_id}/{name}", **LOOK)
-async def download(desk: AtDesk, caller: Who, job_id: str, name: str) -> Response:
+async def download(desk: AtDesk, caller: Who, job_id: str, name: Literal["result", "impact"]) -> Response:
     """The file with its verdicts, or what would become of each record."""
-    return await file_of(desk, await job_of(desk, caller, API, job_id), name if name == "impact" else "result")
+    return await file_of(desk, await job_of(desk, caller, API, job_id), name)

@@ -1,7 +1,9 @@
 """Facts, steps and changes in the reader's words, from what programs are told."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from markupsafe import Markup
 
 from contracts.fields import format_timestamp
 from rules.explain import Reason, Told
@@ -33,13 +35,13 @@ class Words:
         said = self._t(f"value.{unit}", amount=value.amount)
         return self._t(f"fact.{kind}", step=fact.step_id, session=session, said=said)
 
-    def details(self, fact: Fact | None) -> list[tuple[str, str]]:
+    def details(self, fact: Fact | None) -> list[tuple[str, str | Markup]]:
         """Who said so, in which upload, why: name and value."""
         if fact is None:
             return []
-        found = [(self._t(f"detail.{name}"), value) for name, value in fact.details]
+        found: list[tuple[str, str | Markup]] = [(self._t(f"detail.{name}"), value) for name, value in fact.details]
         if fact.due_at is not None:
-            found.append((self._t("detail.due_at"), format_timestamp(fact.due_at)))
+            found.append((self._t("detail.due_at"), self._reader.time(format_timestamp(fact.due_at))))
         return found
 
     def because(self, reasons: Sequence[Reason]) -> list[tuple[str, str]]:
@@ -50,6 +52,27 @@ class Words:
         """Of a rule: the table's own, unless the catalogue has it in this language."""
         name = f"because.{rule_id}"
         return self._t(name) if self._reader.has(name) else because
+
+    def effects(self, text: str) -> str:
+        """What becomes of a record, as results say it."""
+        return "; ".join(self._known("effect", one) for one in text.split("; ")) if text else ""
+
+    def cell(self, text: str) -> str:
+        """A condition or an effect of a rule: the table's own words, unless the catalogue has them in this language."""
+        return ", ".join(self._known("cell", one) for one in text.split(", "))
+
+    def about(self, about: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """What a change was about: name and value."""
+        said = ((name, value) for name, value in about.items() if value not in (None, [], ""))
+        return [(self._known("about", name), self._value(name, value)) for name, value in said]
+
+    def _value(self, name: str, value: Any) -> str:
+        spelled = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        return self._known(name, spelled) if name in ("kind", "reason") else spelled
+
+    def _known(self, group: str, word: str) -> str:
+        name = f"{group}.{word}"
+        return self._t(name) if self._reader.has(name) else word
 
     def step(self, shown: Step | Shown | None) -> str:
         """How a step stands."""
