@@ -4,16 +4,19 @@ The browser is Debian's, found on the path; Playwright downloads none. It reache
 """
 
 import asyncio
+import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Coroutine, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from itsdangerous import TimestampSigner
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -25,6 +28,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from service.web.sign_in import begin_session
 from tests.stack.service import Serving, Web, World
 from tests.stack.story import Message
 from tests.stack.wire import Wire
@@ -33,6 +37,7 @@ File = FilePayload
 REQUIRED = "RATCHET_TEST_BROWSER"
 SCREENSHOTS = "RATCHET_TEST_SCREENSHOTS"
 HOW_TO = "no chromium on the path; apt-get install chromium"
+SECRET = "signs the sessions of these tests"
 WAIT_MILLISECONDS = 30_000
 ALONE = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"]
 
@@ -138,7 +143,7 @@ def opened_console(world: World, before: Callable[[World], None] = lambda _: Non
     with open_browser() as browser:
         serving = world.serve().wait_until_ready()
         before(world)
-        site = world.web(**web)
+        site = world.web(RATCHET_WEB_SESSION_SECRET=SECRET, **web)
         yield Console(world, serving, site, browser, _signed_in(browser, site))
         site.stop()
         serving.stop()
@@ -150,6 +155,15 @@ def _signed_in(browser: Browser, site: Web) -> Any:
     state = context.storage_state()
     context.close()
     return state
+
+
+def signed_in(*, name: str, roles: Sequence[str], tenants: Sequence[str]) -> Any:
+    """Cookies of somebody with fewer rights than who has the link: as the session that the provider's answer begins."""
+    session: dict[str, Any] = {}
+    begin_session(session, name=name, roles=roles, tenants=tenants, how="session", minutes=10)
+    value = TimestampSigner(SECRET).sign(b64encode(json.dumps(session).encode())).decode()
+    cookie = {"name": "ratchet_session", "value": value, "domain": "127.0.0.1", "path": "/", "expires": -1}
+    return {"cookies": [{**cookie, "httpOnly": True, "secure": False, "sameSite": "Lax"}], "origins": []}
 
 
 def keep(page: Page, name: str) -> None:

@@ -1,5 +1,7 @@
 """Courses: versions and what differs between two, how many stand how; a definition tried, applied, released."""
 
+import asyncio
+import contextlib
 import difflib
 import json
 from typing import Annotated, Any
@@ -9,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from contracts.fields import format_timestamp
-from service.admin.courses import Reevaluation, all_reevaluations, apply, parsed, preview, reevaluation, release
+from service.admin.courses import Reevaluation, all_reevaluations, apply, parsed, preview, reevaluation, release, watch
 from service.admin.courses import listed_json as listed
 from service.admin.impact import Impact
 from service.errors import FixConfiguration
@@ -26,6 +28,7 @@ LOOK = guarded("viewer", "administrator", tenants="path")
 CHANGE = guarded("administrator", tenants="path")
 ONE = "/courses/{tenant_id}/{course_id}"
 VersionQuery = Annotated[int | None, Query(ge=1)]
+ARRIVES_SECONDS = 5.0
 EMPTY = """\
 title: What the course is called
 steps:
@@ -138,11 +141,21 @@ async def try_or_apply(request: Request, desk: AtDesk, caller: Who, tenant_id: A
     if text_of(form, "do") == "apply" and candidate.is_new:
         await note(request, caller, "define", tenant_id, {"course_id": course_id, "version": candidate.version})
         await apply(desk.sender, desk.store, candidate)
+        await _arrived(desk, candidate.key, candidate.version)
         return page(request, "course_applied.html", _editing(tenant_id, course_id, text, version=candidate.version))
     effects = await preview(desk.store, candidate, Impact(None), lambda _: None)
     told = {"effects": effects, "version": candidate.version, "is_new": candidate.is_new}
     pauses = would_pause(effects, desk)
     return page(request, "course_edit.html", _editing(tenant_id, course_id, text, would_pause=pauses, **told))
+
+
+async def _arrived(desk: AtDesk, key: str, version: int) -> None:
+    """Give the workers a moment, so that a new course is there when it is looked at."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ARRIVES_SECONDS):
+            async for seen in watch(desk.store, key, version):
+                if seen is not None:
+                    return
 
 
 @router.post(f"{ONE}/release", **CHANGE)
