@@ -8,5 +8,6 @@ file imports what it needs when it is called, so that the others start quickly. 
     upload, reassign                  many learners at once
     courses, definitions              course definitions: looked at and tried; sent and released
     explain, learner, dead_letters    one learner, one message
+    web, audit                        API and console; who changed what there
     rules, rules_diff, simulate       the decision tables, and what they make of messages
 """

@@ -11,5 +11,5 @@ Read in this order:
     assignment              the group's assignment as lanes: opened, fed, watched, closed
     log                     one lane's transactional producer and offsets, the Log of service.lanes.ports
     sender                  messages of administrators
-    dead_letters, lag, committed, unreadable   what commands read of Kafka
+    dead_letters, lag, committed, changes, unreadable   what faces read of Kafka
 """

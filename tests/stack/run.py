@@ -20,7 +20,7 @@ from rich.console import Console
 from contracts.topics import COURSE_COMPLETION_CHANGED, DEAD_LETTER, STEP_COMPLETION_CHANGED
 from tests.stack import choose
 from tests.stack.servers import Server, stop_all
-from tests.stack.service import Failed, Serving, World
+from tests.stack.service import Failed, Serving, Web, World
 from tests.stack.tell import tell
 
 OUT = (STEP_COMPLETION_CHANGED.name, COURSE_COMPLETION_CHANGED.name, DEAD_LETTER.name)
@@ -67,10 +67,12 @@ def _with_servers(folder: Path, started: list[Server], once: bool) -> int:
 
 def _run(world: World, once: bool) -> int:
     world.create_topics()
-    serving = world.serve()
+    serving, web = world.serve(), world.web()
     try:
         serving.wait_until_ready()
-        console.print(f"Ratchet: `ratchet serve`, http://127.0.0.1:{serving.port}/readyz and /metrics\n")
+        say = partial(console.print, soft_wrap=True, markup=False)
+        say(f"Ratchet: `ratchet serve`, http://127.0.0.1:{serving.port}/readyz and /metrics")
+        say(f"         `ratchet web`, the console, signed in by this link: {web.link()}\n")
         failed = asyncio.run(tell(world, console))
         if failed:
             console.print(f"[red]{failed} of the scenarios did not end as they should[/red]")
@@ -78,9 +80,10 @@ def _run(world: World, once: bool) -> int:
         console.print("[green]Every scenario ended as it should.[/green]")
         if not once:
             _say_how_to_go_on(world)
-            asyncio.run(_show_what_goes_out(world, serving))
+            asyncio.run(_show_what_goes_out(world, serving, web))
         return 0
     finally:
+        web.stop()
         serving.stop()
 
 
@@ -111,7 +114,8 @@ def _say_how_to_go_on(world: World) -> None:
         console.print(line, soft_wrap=True, markup=False)
 
 
-async def _show_what_goes_out(world: World, serving: Serving) -> None:
+async def _show_what_goes_out(world: World, serving: Serving, web: Web) -> None:
+    link = web.link()
     consumer = AIOKafkaConsumer(
         *(world.prefix + name for name in OUT),
         bootstrap_servers=world.broker.address,
@@ -124,6 +128,8 @@ async def _show_what_goes_out(world: World, serving: Serving) -> None:
             for records in (await consumer.getmany(timeout_ms=1000)).values():
                 for record in records:
                     _show_out(record)
+            if link != (link := web.link()):
+                console.print(f"The link to the console was used; the next one: {link}", soft_wrap=True, markup=False)
         raise Failed(f"ratchet serve ended: {serving.log.read_text()[-2000:].strip()}")
     finally:
         await consumer.stop()

@@ -1,6 +1,7 @@
 """What `make run` shows: for each message, which rule decided and why, what became of the record, what came out."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -164,7 +165,9 @@ def told(broker: Server, database: Server) -> str:
 
 
 def test_make_run_shows_what_was_decided_why_and_what_was_published(told: str) -> None:
-    _, _, story = told.partition("/readyz and /metrics\n\n")
+    addresses, _, story = told.partition("\n\n")
+    assert "/readyz and /metrics" in addresses
+    assert re.search(r"the console, signed in by this link: http://127.0.0.1:\d+/sign-in/link\?key=", addresses)
     *blocks, end = story.strip().split("\n\n")
     acts: dict[str, list[Shown]] = {}
     for block in blocks:
