@@ -45,16 +45,16 @@ class Backlog:
         self.workload = workload
         self._servers = servers
         world = servers.world()
-        self._prefix = world.prefix
+        self.prefix = world.prefix
         self._partitions = world.partitions
         world.create_topics()
-        produce(servers.broker.address, self._prefix, workload.make())
+        produce(servers.broker.address, self.prefix, workload.make())
         with self._group("nobody") as group:
             self.messages = group.waiting()
         self._must_change: dict[str, int] = {}
 
     def _group(self, name: str) -> Group:
-        topics = [self._prefix + topic for topic in self.workload.topics]
+        topics = [self.prefix + topic for topic in self.workload.topics]
         return Group(self._servers.broker.address, name, topics, self._partitions)
 
     def measure(
@@ -69,7 +69,7 @@ class Backlog:
 
         `called`: the workload's name in the results. In the database, where one is given, there are records already.
         """
-        world = self._servers.world(self._prefix, database)
+        world = self._servers.world(self.prefix, database)
         asyncio.run(define(world))
         before = ends(self._servers.broker.address, self._outbound(), self._partitions)
         begin = time.monotonic()
@@ -96,7 +96,7 @@ class Backlog:
         return changes
 
     def _outbound(self) -> list[str]:
-        return [self._prefix + name for name in OUTBOUND]
+        return [self.prefix + name for name in OUTBOUND]
 
     def _wait(self, group: Group, worker: Worker, enough: int, limit_seconds: float) -> Moment:
         deadline = time.monotonic() + limit_seconds

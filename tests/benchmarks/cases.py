@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer
 from contracts.topics import CONSUMED
 from tests.benchmarks import rules, trickle, workloads
 from tests.benchmarks.backlog import Backlog
+from tests.benchmarks.beside_web import BesideWeb
 from tests.benchmarks.collection import Collection
 from tests.benchmarks.history import History
 from tests.benchmarks.results import Results
@@ -130,6 +131,7 @@ CASES: Sequence[Case] = (
     ),
     Case(History.name, History),
     Case(Collection.name, Collection),
+    Case(BesideWeb.name, BesideWeb),
     Case("memory", _Memory, once=True),
 )
 BY_NAME: Mapping[str, Case] = {case.name: case for case in CASES}

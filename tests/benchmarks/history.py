@@ -36,7 +36,7 @@ class History:
 
     def _store(self, database: str, record: Standing) -> None:
         keys = [record_key(number) for number in self._records]
-        asyncio.run(_save(self._servers.world(database=database), keys, record))
+        asyncio.run(save(self._servers.world(database=database), keys, record))
 
     def measure(self, results: Results) -> None:
         """One round, the other one first every time."""
@@ -49,7 +49,8 @@ class History:
         self._servers.drop(short)
 
 
-async def _save(world: World, keys: list[str], record: Standing) -> None:
+async def save(world: World, keys: list[str], record: Standing) -> None:
+    """The course definitions, and the same record under each key."""
     await define(world)
     database = world.settings["RATCHET_MONGODB_DATABASE"]
     store = connect(world.settings["RATCHET_MONGODB_URI"], database, world.name, {})
