@@ -14,7 +14,13 @@ from service.errors import FixConfiguration
 
 PREFIX = "RATCHET_"
 SECRETS_DIR = "RATCHET_SECRETS_DIR"
-NOT_SETTINGS = {"RATCHET_SECRETS_DIR", "RATCHET_FAILPOINT", "RATCHET_TEST_REAL_KAFKA"}
+NOT_SETTINGS = {
+    "RATCHET_SECRETS_DIR",
+    "RATCHET_FAILPOINT",
+    "RATCHET_TEST_BROWSER",
+    "RATCHET_TEST_REAL_KAFKA",
+    "RATCHET_TEST_SCREENSHOTS",
+}
 """Names with the prefix that are read elsewhere."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,200}$")]

@@ -134,29 +134,47 @@ def pages(console: Console) -> dict[str, str]:
     """Every page with something on it: name and path. Uploads and a reassignment are made on the way."""
     found = dict(PATHS)
     with console.visit() as page:
+
+        def note(name: str) -> None:
+            found[name] = page.url.removeprefix(console.web.address)
+
         upload(page, BAD)
-        found["upload"] = page.url
-        found["upload-only"] = f"{page.url}?verdict=unknown+event"
+        note("upload")
+        found["upload-only"] = f"{found['upload']}?verdict=unknown+event"
         upload(page, csv("Colour,Shape", "red,round"))
-        found["upload-failed"] = page.url
+        note("upload-failed")
         upload(page, csv("Learner,Course,Event,Attended minutes", "mara,safety-101,live-1,90"))
-        found["upload-confirmed"] = page.url
+        note("upload-confirmed")
         page.get_by_role("button", name="Send the accepted rows").click()
         followed(page)
-        found["upload-sent"] = page.url
+        note("upload-sent")
         reassign(page, "anna", "nobody", reason="Once a year")
-        found["reassignment"] = page.url
-        page.locator("[name=typed]").fill("2")
+        note("reassignment")
         reassign(page, "cleo")
         page.locator("[name=typed]").fill("1")
         page.locator("button.danger").click()
         followed(page)
-        found["reassignment-sent"] = page.url
+        note("reassignment-sent")
         page.get_by_role("link", name="Take it back").click()
-        found["reassign-undo"] = page.url
+        note("reassign-undo")
+        page.goto("/operations?reason=invalid_message")
+        page.locator("#letters ~ .scroll tbody a").first.click()
+        note("letter-long")
     return found
 
 
+UPLOADS = (
+    "upload",
+    "upload-only",
+    "upload-failed",
+    "upload-confirmed",
+    "upload-sent",
+    "reassignment",
+    "reassignment-sent",
+    "reassign-undo",
+    "letter-long",
+)
+"""What `pages` makes besides PATHS."""
 PATHS = {
     "learners": "/learners",
     "learners-found": f"/learners?tenant={TENANT}",

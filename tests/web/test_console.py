@@ -139,7 +139,7 @@ def test_scenario_a_a_reset_after_a_mass_upload_takes_the_step_and_not_the_cours
     assert "completed by its steps, evidence withdrawn" in stands and "Certificate issued" in stands
     assert "live-1 0 %, incomplete" in stands
     entry = newest(page)
-    assert "Attendance of live-1: 0 minutes" in entry and "from: mass_upload" in entry and "upload: " in entry
+    assert "Attendance of live-1: 0 minutes" in entry and "from: a mass upload" in entry and "upload: " in entry
     assert (
         "A course completion is preserved once it is earned" in entry and "100 %, complete → 0 %, incomplete" in entry
     )

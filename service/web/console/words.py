@@ -39,7 +39,8 @@ class Words:
         """Who said so, in which upload, why: name and value."""
         if fact is None:
             return []
-        found: list[tuple[str, str | Markup]] = [(self._t(f"detail.{name}"), value) for name, value in fact.details]
+        said = [(name, self._known("source", value) if name == "source" else value) for name, value in fact.details]
+        found: list[tuple[str, str | Markup]] = [(self._t(f"detail.{name}"), value) for name, value in said]
         if fact.due_at is not None:
             found.append((self._t("detail.due_at"), self._reader.time(format_timestamp(fact.due_at))))
         return found
