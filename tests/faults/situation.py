@@ -128,8 +128,9 @@ class Situation:
     def tell_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Kafka tells that the group has come so far."""
         told = [confluent.TopicPartition(place.topic, place.partition, offset) for place, offset in offsets.items()]
+        admin = self.cluster.admin()  # it answers as long as it lives
         request = confluent.ConsumerGroupTopicPartitions(self.world.name, told)
-        for changed in self.cluster.admin().alter_consumer_group_offsets([request]).values():
+        for changed in admin.alter_consumer_group_offsets([request]).values():
             changed.result()
 
     async def committed(self, topic: str, partition: int) -> int:
