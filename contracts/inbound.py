@@ -160,6 +160,22 @@ class ReevaluationRequested(AboutRecord):
     definition_version: Version
 
 
+class TopicProgress(Message):
+    """How far a lane has come in a topic: as its group's committed offset says, but kept in the log itself."""
+
+    offset: Annotated[int, Field(ge=0)]
+    """Of the next message."""
+    metadata: str
+    """What beyond it is done already, where messages have overtaken others; else empty."""
+
+
+class LaneProgress(Message):
+    """Internal: where a lane stands, written with what it announces."""
+
+    topics: dict[str, TopicProgress]
+    """By topic, without the prefix."""
+
+
 class SessionDefinition(Message):
     """One session of an event."""
 

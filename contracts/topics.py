@@ -8,6 +8,7 @@ from contracts.inbound import (
     CompletionGranted,
     CourseDefined,
     EquivalencyGranted,
+    LaneProgress,
     Reassigned,
     ReassignmentWithdrawn,
     ReevaluationRequested,
@@ -101,6 +102,14 @@ DEAD_LETTER = Topic(
     "A message that could not be used: key, value and headers as they were, and in further headers what is wrong.",
 )
 
+LANE_PROGRESS = Topic(
+    "completion.lane-progress.v1",
+    "internal",
+    "group/lane",
+    LaneProgress,
+    "How far a lane of a group has come, in the same transaction as what it announced.",
+)
+
 FACTS = (
     ATTENDANCE_CHANGED,
     STEP_PROGRESS_CHANGED,
@@ -111,7 +120,7 @@ FACTS = (
 )
 CONSUMED = (COURSE_DEFINED, *FACTS, REEVALUATION_REQUESTED, REROUTED)
 """All that a worker reads. They have equally many partitions: partition p of each belongs to lane p."""
-TOPICS = (*CONSUMED, STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED, DEAD_LETTER)
+TOPICS = (*CONSUMED, LANE_PROGRESS, STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED, DEAD_LETTER)
 
 
 def owners_of(field: str) -> tuple[str, ...]:

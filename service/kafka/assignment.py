@@ -42,6 +42,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         partitions: int,
         consumer: Callable[[], AIOKafkaConsumer],
         make_producer: Callable[[str | None], AIOKafkaProducer],
+        make_reader: Callable[[], AIOKafkaConsumer],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.by_number: dict[int, Lane] = {}
@@ -58,6 +59,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         self._store = store
         self._consumer = consumer
         self._make_producer = make_producer
+        self._make_reader = make_reader
         self._shared = Shared(
             Bounds(**settings.model_dump(include=set(Bounds._fields))),
             partial(partition_of, partitions=partitions),
@@ -87,7 +89,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
     def _make_log(self, number: int) -> KafkaLog:
         names = [topic.name for topic in CONSUMED]
         group, prefix = self._settings.group, self._settings.topic_prefix
-        return KafkaLog(self._consumer(), names, number, group, prefix, self._make_producer)
+        return KafkaLog(self._consumer(), names, number, group, prefix, self._make_producer, self._make_reader)
 
     def _lane_ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

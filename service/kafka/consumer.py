@@ -20,7 +20,7 @@ from contracts.topics import CONSUMED
 from service.errors import FixConfiguration, RestartProcess
 from service.kafka import batches
 from service.kafka.assignment import Lanes
-from service.kafka.clients import make_producer
+from service.kafka.clients import make_producer, make_reader
 from service.lanes.ports import Store
 from service.settings import Settings
 
@@ -38,7 +38,14 @@ class Worker:
     def __init__(self, settings: Settings, store: Store, partitions: int) -> None:
         batches.install()
         self._settings = settings
-        self.lanes = Lanes(settings, store, partitions, self._consumer, partial(make_producer, settings))
+        self.lanes = Lanes(
+            settings,
+            store,
+            partitions,
+            self._consumer,
+            partial(make_producer, settings),
+            partial(make_reader, settings),
+        )
         self._broker = self._make_broker()
 
     def _make_broker(self) -> KafkaBroker:

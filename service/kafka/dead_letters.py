@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -120,9 +121,8 @@ async def replay_log(settings: Settings) -> AsyncIterator[KafkaLog]:
     group = f"{settings.group}-replays"
     consumer = make_reader(settings, group)
     async with started(settings, consumer):
-        log = KafkaLog(
-            consumer, [DEAD_LETTER.name], 0, group, settings.topic_prefix, lambda id_: make_producer(settings, id_)
-        )
+        makers = partial(make_producer, settings), partial(make_reader, settings)
+        log = KafkaLog(consumer, [DEAD_LETTER.name], 0, group, settings.topic_prefix, *makers)
         try:
             yield log
         finally:

@@ -17,9 +17,11 @@ from aiokafka.errors import IllegalStateError, InvalidProducerEpoch, KafkaError,
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
+from contracts.topics import LANE_PROGRESS
 from service.errors import LaneLost, WaitAndRetry
 from service.kafka.batches import TooLong
 from service.kafka.clients import CALL_SECONDS
+from service.kafka.lane_progress import fence_message, key_of, last_progress, progress_message
 from service.kafka.partitioner import partition_of
 from service.lanes.failpoint import reach
 from service.lanes.ports import Handed, Outbound, Received
@@ -43,6 +45,7 @@ class KafkaLog:
         group: str,
         prefix: str,
         make_producer: Callable[[str | None], AIOKafkaProducer],
+        make_reader: Callable[[], AIOKafkaConsumer],
     ) -> None:
         self._consumer = consumer
         self._partitions = {topic: TopicPartition(prefix + topic, lane) for topic in topics}
@@ -50,6 +53,9 @@ class KafkaLog:
         self._group = group
         self._prefix = prefix
         self._make_producer = make_producer
+        self._make_reader = make_reader
+        self._fence = 0
+        """Where its own progress ends, and that of whoever had the lane before begins."""
         self._producer: AIOKafkaProducer | None = None
         self._stopping: set[asyncio.Task[None]] = set()
 
@@ -60,21 +66,12 @@ class KafkaLog:
         try:
             async with _kafka_answers("initialise the transactional producer"):
                 await producer.start()
-                await self._pass_earlier_commits(producer)
+                await producer.begin_transaction()
+                self._fence = await self._send_one(producer, fence_message(self._group, self._lane))
+                await producer.commit_transaction()
         except (WaitAndRetry, LaneLost):
             await self.discard()
             raise
-
-    async def _pass_earlier_commits(self, producer: AIOKafkaProducer) -> None:
-        """What the group has committed is told only up to what its brokers know to be kept by all of them.
-
-        After all of them were away at once, that lies behind what was acknowledged, for as long as they need to find
-        each other. Kafka answers this offset, which is never committed, once it and all before it are known to be kept.
-        """
-        await producer.begin_transaction()
-        place = next(iter(self._partitions.values()))
-        await producer.send_offsets_to_transaction({place: OffsetAndMetadata(0, "")}, self._group)
-        await producer.abort_transaction()
 
     async def committed(self, fallback: Offsets) -> Progress:
         async with _kafka_answers("read the committed offsets"):
@@ -83,12 +80,24 @@ class KafkaLog:
                 list(self._partitions.values())
             )
         known = {topic: found[place] for topic, place in self._partitions.items() if place in found}
-        done = {topic: read_done(one.offset, one.metadata) for topic, one in known.items() if one.offset >= 0}
+        told = {topic: read_done(one.offset, one.metadata) for topic, one in known.items() if one.offset >= 0}
+        stands = await self._stands() if told else {}
+        done = {**told, **{topic: one for topic, one in stands.items() if topic in self._partitions}}
+        if done != told:
+            log.warning("the group's committed offsets are not where the lane stands", extra={"lane": self._lane})
+            await self.publish((), done)
         beginning = {} if len(done) == len(self._partitions) else await self.beginning()
         return {
             topic: done[topic] if topic in done else Done.up_to(fallback.get(topic) or beginning[topic])
             for topic in self._partitions
         }
+
+    async def _stands(self) -> Progress:
+        """As the lane's own transactions say: empty where none ever did."""
+        place = TopicPartition(self._prefix + LANE_PROGRESS.name, self._lane)
+        key = key_of(self._group, self._lane)
+        async with _kafka_answers("read where the lane stands"):
+            return await last_progress(self._make_reader, place, key, self._fence) or {}
 
     async def beginning(self) -> dict[str, int]:
         async with _kafka_answers("read where the topics begin"):
@@ -151,7 +160,8 @@ class KafkaLog:
         try:
             async with _kafka_answers("publish a batch"):
                 await producer.begin_transaction()
-                await self._send_all(producer, messages)
+                mine = progress_message(self._group, self._lane, done)
+                await self._send_all(producer, chain(messages, [mine]))
                 await producer.send_offsets_to_transaction(offsets, self._group)
                 reach("before_commit")
                 await producer.commit_transaction()
@@ -215,6 +225,14 @@ class KafkaLog:
         await asyncio.gather(*chain.from_iterable(sent.values()))
         # a batch is told of by its first record
         return {to: sent[to][-1].result().offset + batch.record_count() - 1 for to, batch in batches.items()}
+
+    async def _send_one(self, producer: AIOKafkaProducer, message: Outbound) -> int:
+        """Its offset, once it is acknowledged."""
+        assert message.partition is not None, "it is the lane's own"
+        batch = producer.create_batch()
+        _append(batch, message)
+        sent = await producer.send_batch(batch, self._prefix + message.topic, partition=message.partition)
+        return int((await sent).offset)
 
     def _destination(self, message: Outbound, partitions: int) -> int:
         if message.partition is not None:

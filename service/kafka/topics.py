@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from contracts.topics import CONSUMED, COURSE_DEFINED, DEAD_LETTER, REROUTED, TOPICS
+from contracts.topics import CONSUMED, COURSE_DEFINED, DEAD_LETTER, LANE_PROGRESS, REROUTED, TOPICS
 from service.errors import FixConfiguration, RestartProcess
 from service.settings import Settings
 
@@ -27,6 +27,7 @@ CARRIERS = (DEAD_LETTER.name, REROUTED.name)
 DAY_MILLISECONDS = 24 * 3600 * 1000
 TOPIC_SETTINGS: dict[str, dict[str, str]] = {
     COURSE_DEFINED.name: {"cleanup.policy": "compact"},
+    LANE_PROGRESS.name: {"cleanup.policy": "compact"},
     DEAD_LETTER.name: {SIZE: str(2 * DEFAULT_SIZE_BYTES), "retention.ms": str(30 * DAY_MILLISECONDS)},
     REROUTED.name: {SIZE: str(2 * DEFAULT_SIZE_BYTES)},
 }
@@ -110,6 +111,12 @@ async def _check(admin: "_Admin", partitions: dict[str, int], settings: Settings
     counts = {settings.topic_prefix + topic.name: partitions[topic.name] for topic in CONSUMED}
     if len(set(counts.values())) != 1:
         raise FixConfiguration(_unequal(counts))
+    lanes = next(iter(counts.values()))
+    if partitions[LANE_PROGRESS.name] < lanes:
+        raise FixConfiguration(
+            f"topic {settings.topic_prefix + LANE_PROGRESS.name}: has {partitions[LANE_PROGRESS.name]} partitions, but "
+            f"each of {lanes} lanes needs one of its own; add as many as the topics have that are read"
+        )
     sizes = await admin.sizes()
     if not sizes:
         return next(iter(counts.values()))

@@ -65,5 +65,6 @@ CASES = (
     Case("messages: topics recompressed", of_messages.recompressed),
     Case("messages: retention overtakes a lane", of_messages.retention_overtakes, ends_workers=True),
     Case("offsets: group deleted", of_workers.group_deleted, ends_workers=True),
+    Case("offsets: told of long ago", of_workers.offsets_of_long_ago, ends_workers=True),
     Case("offsets: database restored, group deleted", of_workers.database_restored, restores=True, ends_workers=True),
 )

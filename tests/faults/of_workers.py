@@ -79,6 +79,17 @@ async def group_deleted(s: Situation) -> None:
     await s.ready()
 
 
+async def offsets_of_long_ago(s: Situation) -> None:
+    """The group tells offsets that it has passed, as a coordinator does that has forgotten the rest."""
+    early = await s.group_offsets()
+    await s.feed(0.3)
+    await asyncio.sleep(DOWN_SECONDS)
+    await s.stop_all()
+    s.tell_offsets(early)
+    s.start(WORKERS)
+    await s.ready()
+
+
 async def database_restored(s: Situation) -> None:
     """To a snapshot taken in a backlog; the group is deleted, so that the lanes start where the snapshot stands."""
     saved = await asyncio.to_thread(snapshot, s.world)

@@ -4,11 +4,12 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import confluent_kafka as confluent
 from aiokafka import TopicPartition
 from pymongo import MongoClient
 
@@ -119,6 +120,18 @@ class Situation:
         admin = self.cluster.admin()  # it answers as long as it lives
         for deleted in admin.delete_consumer_groups([self.world.name]).values():
             deleted.result()
+
+    async def group_offsets(self) -> dict[TopicPartition, int]:
+        """How far the group has come in each partition."""
+        return await self._wire.committed()
+
+    def tell_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Kafka tells that the group has come so far."""
+        told = [confluent.TopicPartition(place.topic, place.partition, offset) for place, offset in offsets.items()]
+        admin = self.cluster.admin()  # it answers as long as it lives
+        request = confluent.ConsumerGroupTopicPartitions(self.world.name, told)
+        for changed in admin.alter_consumer_group_offsets([request]).values():
+            changed.result()
 
     async def committed(self, topic: str, partition: int) -> int:
         """How far the group has come in a partition; the topic's name in full."""

@@ -64,7 +64,7 @@ class Broker:
         """The offset that cannot be unpacked."""
         self.offsets: dict[TopicPartition, int] = {}
         self.metadata: dict[TopicPartition, str] = {}
-        self._earlier: deque[Committed] = deque(maxlen=3)
+        self._earlier: deque[Committed] = deque(maxlen=50)
         self._told: Committed | None = None
         self._epochs: dict[str, int] = defaultdict(int)
         self._open: dict[str, Transaction] = {}
@@ -115,26 +115,22 @@ class Broker:
         self._end(transactional_id, "committed")
         assert all(len(one.metadata) <= METADATA_CHARACTERS for one in offsets.values())
         self._earlier.append((dict(self.offsets), dict(self.metadata)))
-        self.know_what_all_have()
-        self.offsets.update({place: one.offset for place, one in offsets.items()})
-        self.metadata.update({place: one.metadata for place, one in offsets.items()})
+        for known, metadata in filter(None, ((self.offsets, self.metadata), self._told)):
+            known.update({place: one.offset for place, one in offsets.items()})
+            metadata.update({place: one.metadata for place, one in offsets.items()})
 
-    def write_offsets(self, transactional_id: str, epoch: int) -> None:
-        """They wait in the group for the end of their transaction."""
-        self._check(transactional_id, epoch)
-        self.know_what_all_have()
+    def come_back(self, commits: int) -> None:
+        """All brokers were away at once, and the group's coordinator has forgotten so many of the last commits.
 
-    def come_back(self) -> None:
-        """All brokers were away at once: of what was committed last, none knows yet whether the others have it."""
-        if self._earlier:
-            self._told = self._earlier[0]
-
-    def know_what_all_have(self) -> None:
-        """Something of the group was written, and acknowledged by all: so is what was written before."""
-        self._told = None
+        Never all of a partition: that is how a group looks which somebody has deleted.
+        """
+        known = [one for one in self._earlier if one[0].keys() == self.offsets.keys()]
+        if known:
+            offsets, metadata = known[-min(commits, len(known))]
+            self._told = dict(offsets), dict(metadata)
 
     def told(self) -> "Committed":
-        """Offsets and metadata that the group has committed, as far as it is told."""
+        """Offsets and metadata that the group has committed, as its coordinator remembers it."""
         return self._told or (self.offsets, self.metadata)
 
     def _check(self, transactional_id: str, epoch: int) -> None:
@@ -288,14 +284,7 @@ class FakeProducer:
         assert self._id is not None
         if await self._pause("offsets"):
             raise KafkaTimeoutError
-        self._broker.write_offsets(self._id, self._epoch)
         self._offsets = dict(offsets)
-
-    async def abort_transaction(self) -> None:
-        assert self._id is not None
-        if await self._pause("abort"):
-            raise KafkaTimeoutError
-        self._broker.abort(self._id, self._epoch)
 
     async def commit_transaction(self) -> None:
         assert self._id is not None
@@ -327,6 +316,13 @@ class FakeConsumer:
         self._spoilt: dict[TopicPartition, int] = {}
         """Where a failed poll had come to in a partition: as long as nobody seeks, it goes on from there."""
         self._paused: set[TopicPartition] = set()
+
+    async def start(self) -> None:
+        if await self._pause("connect"):
+            raise KafkaTimeoutError
+
+    async def stop(self) -> None:
+        await self._pause("stop")
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """A new assignment, as after a rebalance: it starts at the committed offsets."""

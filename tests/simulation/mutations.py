@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from rules import window
 from rules.values import Timeline
 from service.errors import WaitAndRetry
-from service.kafka import log as kafka_log
 from service.kafka.log import KafkaLog
 from service.lanes import deciding, preparing, sweep
 from service.lanes.batch import Clock, Decided, decide_record
@@ -114,16 +113,17 @@ def do_not_reach() -> Any:
 
 def forget_what_has_overtaken() -> Any:
     """Whoever takes a lane over begins at the committed offset, and knows of nothing done beyond it."""
-    return patch.object(kafka_log, "read_done", lambda offset, _: Done.up_to(offset))
+    return patch.object(Done, "metadata", "")
 
 
 def believe_what_the_group_tells() -> Any:
-    """Committed offsets are taken as they are told, though all brokers have just been away at once."""
+    """Committed offsets are taken as the group's coordinator tells them, though it may have forgotten some."""
 
-    async def nothing(self: KafkaLog, producer: Any) -> None:
-        assert self is not None and producer is not None
+    async def nothing(self: KafkaLog) -> Progress:
+        assert self is not None
+        return {}
 
-    return patch.object(KafkaLog, "_pass_earlier_commits", nothing)
+    return patch.object(KafkaLog, "_stands", nothing)
 
 
 def take_what_waits_for_done() -> Any:

@@ -1,13 +1,15 @@
 """The Kafka in memory keeps the promises that the real one keeps: one suite on both."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from contracts.topics import LANE_PROGRESS
 from service.errors import LaneLost
 from service.kafka.log import KafkaLog
 from service.lanes.ports import Outbound
@@ -22,10 +24,15 @@ class Cluster:
     """A lane's topics and clients, on either Kafka."""
 
     def __init__(
-        self, make_log: Callable[[], KafkaLog], read: Callable[[], AsyncIterator[tuple[bytes | None, bytes | None]]]
+        self,
+        make_log: Callable[[], KafkaLog],
+        read: Callable[[], AsyncIterator[tuple[bytes | None, bytes | None]]],
+        forget: Callable[[], Awaitable[None]],
     ) -> None:
         self.make_log = make_log
         self._read = read
+        self.forget = forget
+        """The group tells a committed offset of 2 from now on, whatever was committed since."""
 
     async def read(self) -> list[tuple[bytes | None, bytes | None]]:
         """Key and value of everything in the output topic, as a `read_committed` reader sees it."""
@@ -55,22 +62,24 @@ async def _in_memory() -> AsyncIterator[Cluster]:
     def make_log() -> KafkaLog:
         consumer = FakeConsumer(broker, pause)
         consumer.assign([TopicPartition(IN, 0)])
-        return KafkaLog(
-            consumer, [IN], 0, "g", "", lambda transactional_id: FakeProducer(broker, pause, transactional_id)
-        )
+        make_producer, make_reader = partial(FakeProducer, broker, pause), partial(FakeConsumer, broker, pause)
+        return KafkaLog(consumer, [IN], 0, "g", "", make_producer, make_reader)
 
     async def read() -> AsyncIterator[tuple[bytes | None, bytes | None]]:
         for record in broker.fetch(TopicPartition(OUT, 0), 0, 1000)[0]:
             yield record.key, record.value
 
-    yield Cluster(make_log, read)
+    async def forget() -> None:
+        broker._told = {TopicPartition(IN, 0): 2}, {TopicPartition(IN, 0): ""}
+
+    yield Cluster(make_log, read, forget)
 
 
 async def _on_kafka(server: Server) -> AsyncIterator[Cluster]:
     prefix, group = f"f{uuid4().hex[:8]}.", f"g{uuid4().hex[:8]}"
     admin = AIOKafkaAdminClient(bootstrap_servers=server.address)
     await admin.start()
-    await admin.create_topics([NewTopic(prefix + IN, 1, 1), NewTopic(prefix + OUT, 1, 1)])
+    await admin.create_topics([NewTopic(prefix + name, 1, 1) for name in (IN, OUT, LANE_PROGRESS.name)])
     await admin.close()
     consumer = AIOKafkaConsumer(bootstrap_servers=server.address, group_id=group, enable_auto_commit=False)
     await consumer.start()
@@ -85,6 +94,9 @@ async def _on_kafka(server: Server) -> AsyncIterator[Cluster]:
             prefix,
             lambda transactional_id: AIOKafkaProducer(
                 bootstrap_servers=server.address, transactional_id=transactional_id, enable_idempotence=True
+            ),
+            lambda: AIOKafkaConsumer(
+                bootstrap_servers=server.address, isolation_level="read_committed", enable_auto_commit=False
             ),
         )
 
@@ -101,7 +113,10 @@ async def _on_kafka(server: Server) -> AsyncIterator[Cluster]:
                     for record in records:
                         yield record.key, record.value
 
-    yield Cluster(make_log, read)
+    async def forget() -> None:
+        await consumer.commit({TopicPartition(prefix + IN, 0): 2})
+
+    yield Cluster(make_log, read, forget)
     await consumer.stop()
 
 
@@ -135,6 +150,25 @@ async def test_what_has_overtaken_others_is_committed_with_the_offset(cluster: C
     await log.fence()
     assert await log.committed({}) == up_to({IN: 900})
     await log.discard()
+
+
+@pytest.mark.parametrize("since", [1, 120], ids=["just now", "long ago"])
+async def test_where_a_lane_stands_does_not_depend_on_what_the_group_remembers(cluster: Cluster, since: int) -> None:
+    log = cluster.make_log()
+    await log.fence()
+    await log.publish([message(1)], up_to({IN: 2}))
+    await log.publish([message(2)], up_to({IN: 7}))
+    for _ in range(since):
+        await log.fence()
+    await cluster.forget()
+    successor = cluster.make_log()
+    await successor.fence()
+    assert await successor.committed({IN: 3}) == up_to({IN: 7})
+    again = await successor._consumer._coordinator.fetch_committed_offsets(list(successor._partitions.values()))
+    assert [one.offset for one in again.values()] == [7], "and the group is told again"
+    assert await cluster.read() == [(b"k", b"1"), (b"k", b"2")]
+    await log.discard()
+    await successor.discard()
 
 
 async def test_order_within_a_key_is_kept_over_many_batches(cluster: Cluster) -> None:

@@ -60,6 +60,7 @@ class Process:
             world.broker.partitions,
             lambda: self.consumer,
             lambda transactional_id: world.make_producer(self, transactional_id),
+            lambda: FakeConsumer(world.broker, self.pause),
             lambda: NOW,
         )
 
@@ -355,7 +356,7 @@ class SimulatedWorld:
                     await zombie.die()
                 return
             case "brokers":
-                self.broker.come_back()
+                self.broker.come_back(self.fate.choice((1, 3, 50)))
             case _:
                 pass
         if what == "join" or not self.members:
