@@ -113,7 +113,8 @@ class Console(NamedTuple):
         watched.expected += expected
         yield context.new_page()
         context.close()
-        assert not watched.unexpected()
+        if watched.unexpected():
+            pytest.fail("\n".join(watched.unexpected()))
 
     def send(self, *messages: Message) -> None:
         """As other services do, and wait until all is decided."""

@@ -71,7 +71,7 @@ def define(page: Page, tenant: str, text: str, course: str = COURSE) -> None:
 def try_file(page: Page, tenant: str, *lines: str, kind: str = "Attendance", event: str = "live-1") -> None:
     """A file of this course and event."""
     nav(page, "Upload")
-    page.get_by_label("File (CSV").set_input_files(csv(*lines))
+    page.get_by_label("File, chosen").set_input_files(csv(*lines))
     page.get_by_label("What the file says").select_option(label=kind)
     fill(page, "Tenant", tenant)
     fill(page, "Course", COURSE)
@@ -440,7 +440,7 @@ def test_without_javascript_an_upload_is_played_to_its_end(console: Console) -> 
     with console.visit(java_script_enabled=False) as page:
         page.goto("/")
         nav(page, "Upload")
-        page.get_by_label("File (CSV").set_input_files(csv("Learner,Attended minutes", "nora,90"))
+        page.get_by_label("File, chosen").set_input_files(csv("Learner,Attended minutes", "nora,90"))
         fill(page, "Tenant", TENANT)
         fill(page, "Course", COURSE)
         fill(page, "Event", "live-1")
