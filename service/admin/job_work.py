@@ -1,7 +1,8 @@
 """What a job does: a file is tried or uploaded, learners are looked at or reassigned. Runs in a thread of its own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -23,6 +24,7 @@ from service.settings import Settings
 CELLS_SHOWN, LETTERS_SHOWN = 12, 120
 """Of a row, as a page shows it."""
 UNKNOWN_NAMED = 10
+ROWS = 1000
 GIVEN = ("tenant_id", "course_id", "event_id", "session_id", "step_id")
 Files = Mapping[str, bytes]
 
@@ -56,11 +58,11 @@ class Stopped(Exception):
 
 
 class Done(NamedTuple):
-    """What came of a job."""
+    """What came of a job; `row_count`: of the rows that are kept to be shown."""
 
     report: Mapping[str, Any]
     files: Files
-    rows: Sequence[RowShown] = ()
+    row_count: int = 0
 
 
 async def do(settings: Settings, store: MongoStore, job: Job, files: Files, watched: Watched) -> Done:
@@ -77,17 +79,29 @@ async def _upload(settings: Settings, store: MongoStore, job: Job, files: Files,
             asked = asked_of(job.asked, files, stack)
             file = await newest(store, open_file(path, KINDS[job.kind], asked), again=bool(job.asked.get("again")))
             watched.total = file.row_count
-            impacts = path.with_name("impact.csv")
+            impacts = path.with_name(f"{path.name}.impact.csv")
             now = job.created_at.isoformat().replace("+00:00", "Z")
             if job.dry_run:
                 report = await preview(store, file, impacts, now, watched.advance)
             else:
                 report = await upload(settings, store, file, now, watched.advance, wait=watched.remain)
+            row_count = await _keep_rows(store, job.id, _rows(result_path(file.sheet), file), watched)
         made = {"result": result_path(file.sheet).read_bytes()}
         if job.dry_run:
             made["impact"] = impacts.read_bytes()
         said = {**report_json(report, file), "result_name": result_path(file.sheet).name, **_mapping(file)}
-        return Done(said, made, tuple(_rows(result_path(file.sheet), file)))
+        return Done(said, made, row_count)
+
+
+async def _keep_rows(store: MongoStore, job_id: str, rows: Iterator[RowShown], watched: Watched) -> int:
+    """For pages to show. There may be more than memory holds."""
+    await store.jobs.forget_rows(job_id)
+    count = 0
+    while page := list(islice(rows, ROWS)):
+        await store.jobs.keep_rows(job_id, page)
+        watched.advance(0)
+        count += len(page)
+    return count
 
 
 def _mapping(file: Upload) -> dict[str, Any]:

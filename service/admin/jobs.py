@@ -7,7 +7,6 @@ import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -18,13 +17,14 @@ from service.admin.job_work import Done, Stopped, Watched, do
 from service.errors import FixConfiguration, WaitAndRetry
 from service.mongo.jobs import Job, new_id
 from service.mongo.store import open_store
-from service.settings import Settings
+from service.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
 TOGETHER = 2
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.25
+BEAT_SECONDS = 1.0
 CLEAN_SECONDS = 3600.0
-ROWS = 1000
+AGAIN_SECONDS = 5.0
 FAULT = "a fault of Ratchet's own ended it"
 
 
@@ -42,11 +42,8 @@ async def confirm(desk: Desk, job: Job, by: str) -> Job:
     """Do what a dry run has told of. A second time gives the same job."""
     handed_in = {name: file for name, file in job.files.items() if name in ("file", "learners")}
     confirmed = Job(f"{job.id}-sent", job.kind, job.tenant_id, by, _now(), job.asked, dry_run=False, files=handed_in)
-    known = await desk.store.jobs.find(confirmed.id)
-    if known is not None:
-        return known
     await desk.store.jobs.add(confirmed)
-    return confirmed
+    return await desk.store.jobs.find(confirmed.id) or confirmed
 
 
 def _now() -> datetime:
@@ -110,7 +107,7 @@ class Worker:
             working = asyncio.create_task(self._worked(job, watched))
             try:
                 while not working.done():
-                    await asyncio.wait([working], timeout=LOOK_SECONDS)
+                    await asyncio.wait([working], timeout=BEAT_SECONDS)
                     if not await self._store.jobs.beat(job.id, self._name, watched.total, watched.done, watched.left):
                         watched.stopping = True
             except asyncio.CancelledError:
@@ -129,7 +126,10 @@ class Worker:
         except Stopped:
             return
         except (FixConfiguration, WaitAndRetry) as error:
-            await self._end(job, watched, Done({}, {}), str(error))
+            if isinstance(error, WaitAndRetry) or str(error).startswith(PREFIX):
+                await self._wait(job, str(error))
+            else:
+                await self._end(job, watched, Done({}, {}), str(error))
         except Exception as error:  # noqa: BLE001  # whatever a file brought about, it must end this job only
             where = "".join(traceback.format_tb(error.__traceback__)[-6:])
             log.error("a job failed", extra={"job": job.id, "kind": job.kind, "where": where})  # noqa: TRY400
@@ -137,15 +137,17 @@ class Worker:
         else:
             await self._end(job, watched, done, None)
 
+    async def _wait(self, job: Job, why: str) -> None:
+        """Kafka or the database is away: it is nothing that who asked could mend. Somebody goes on with it later."""
+        log.warning("a job waits", extra={"job": job.id, "kind": job.kind, "error": why})
+        await asyncio.sleep(AGAIN_SECONDS)
+        await self._store.jobs.put_back(job.id, self._name)
+
     async def _end(self, job: Job, watched: Watched, done: Done, error: str | None) -> None:
         jobs = self._store.jobs
         await jobs.beat(job.id, self._name, watched.total, watched.done, None)
         made: dict[str, ObjectId] = {name: await jobs.keep_file(content) for name, content in done.files.items()}
-        await jobs.forget_rows(job.id)
-        rows = iter(done.rows)
-        while page := list(islice(rows, ROWS)):
-            await jobs.keep_rows(job.id, page)
-        await jobs.end(job.id, self._name, error, done.report if error is None else None, made, len(done.rows))
+        await jobs.end(job.id, self._name, error, done.report if error is None else None, made, done.row_count)
 
 
 def _in_thread(settings: Settings, job: Job, files: Mapping[str, bytes], watched: Watched) -> Done:

@@ -4,14 +4,14 @@ Who does a job says so every few seconds; one whose worker is silent is taken ov
 ends a week after it was asked for, because files name learners. Collections: `jobs`, `job_rows`, `job_files.*`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 from bson import ObjectId
 from motor.motor_asyncio import AsyncIOMotorGridFSBucket
-from pymongo import InsertOne, ReturnDocument
+from pymongo import ReplaceOne, ReturnDocument
 
 from service.mongo.driver import Database, Document, mongo_answers
 
@@ -72,9 +72,10 @@ class Jobs:
         await self._jobs.create_index("state", name="to_do", partialFilterExpression={"open": True})
 
     async def add(self, job: Job) -> None:
-        """It waits for somebody to do it."""
+        """It waits for somebody to do it. One that is there stays as it is."""
+        said = {**_without_id(job), "open": True, "beat_at": job.created_at}
         async with mongo_answers():
-            await self._jobs.insert_one({"_id": job.id, **_without_id(job), "open": True, "beat_at": job.created_at})
+            await self._jobs.update_one({"_id": job.id}, {"$setOnInsert": said}, upsert=True)
 
     async def find(self, job_id: str) -> Job | None:
         """None where there is none, or no more."""
@@ -82,16 +83,22 @@ class Jobs:
             document = await self._jobs.find_one({"_id": job_id})
         return None if document is None else _job(document)
 
-    async def newest(self, tenants: Sequence[str] | None, before: str, limit: int) -> list[Job]:
-        """The newest first; `before`: those older than the one with this id. `tenants` None: of all."""
+    async def newest(
+        self, tenants: Sequence[str] | None, before: str, limit: int, kinds: Collection[str] = ()
+    ) -> list[Job]:
+        """The newest first; `before`: those behind the one with this id. `tenants` None: of all; no `kinds`: any."""
         query: Document = {} if tenants is None else {"tenant_id": {"$in": list(tenants)}}
+        if kinds:
+            query |= {"kind": {"$in": list(kinds)}}
         async with mongo_answers():
             if before:
                 known = await self._jobs.find_one({"_id": before}, {"created_at": 1})
                 if known is None:
                     return []
-                query |= {"created_at": {"$lt": known["created_at"]}}
-            found = await self._jobs.find(query).sort("created_at", -1).limit(limit).to_list(None)
+                at = known["created_at"]
+                query |= {"$or": [{"created_at": {"$lt": at}}, {"created_at": at, "_id": {"$lt": before}}]}
+            order = [("created_at", -1), ("_id", -1)]
+            found = await self._jobs.find(query).sort(order).limit(limit).to_list(None)
         return [_job(document) for document in found]
 
     async def take(self, worker: str) -> Job | None:
@@ -149,11 +156,12 @@ class Jobs:
             return bytes(await stream.read())
 
     async def keep_rows(self, job_id: str, rows: Sequence[RowShown]) -> None:
-        """The next ones, to be shown."""
+        """The next ones, to be shown. Two who do the same job keep the same rows."""
         now = datetime.now(UTC)
+        kept = [{"_id": f"{job_id}/{row.line}", "job": job_id, "created_at": now, **row._asdict()} for row in rows]
         async with mongo_answers():
             await self._rows.bulk_write(
-                [InsertOne({"job": job_id, "created_at": now, **row._asdict()}) for row in rows], ordered=False
+                [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in kept], ordered=False
             )
 
     async def forget_rows(self, job_id: str) -> None:

@@ -80,7 +80,7 @@ async def _livez() -> Response:
 
 
 def _is_for_programs(request: Request) -> bool:
-    return request.url.path.startswith("/v1/")
+    return f"{request.scope['path']}/".startswith("/v1/")
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -18,6 +18,8 @@ PLAIN = {"General", "0", "@", "#", "general", ""}
 """Formats that show a number as it is."""
 AS_TEXT = "format the column as text and enter it anew"
 _HARMLESS = re.compile(r'[+-]?\d+([.,]\d+)?%?|-+|="[^"]*"', re.ASCII)
+FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The last four are the first four as they are typed in East Asia."""
 Known = Callable[[Sequence[str]], int]
 """How many of a row's cells are headings that are known."""
 
@@ -101,8 +103,7 @@ def number_shown(value: float, form: str) -> str:
 
 def harmless(cell: str) -> str:
     """Never anything that a spreadsheet program would take for a formula; a number or a text in one is none."""
-    is_formula = cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{cell}" if is_formula and not _HARMLESS.fullmatch(cell) else cell
+    return f"'{cell}" if cell.startswith(FORMULA_BEGINS) and not _HARMLESS.fullmatch(cell) else cell
 
 
 def duration_shown(seconds: int) -> str:

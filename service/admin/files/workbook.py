@@ -15,9 +15,22 @@ from service.errors import FixConfiguration
 
 UNPACKED_BYTES = 1024 * 1024 * 1024
 """A small file can hold a very large one."""
+PART_BYTES = 8 * 1024 * 1024
+"""Of a part that is read into memory whole, as styles are."""
+TEXTS_BYTES = 64 * 1024 * 1024
+"""Of the texts that cells share, which are in memory too."""
+RANGES = 100_000
+"""Merged cells of a sheet."""
+ROWS = 1_048_576
+"""No spreadsheet program takes more."""
+TYPES, TEXTS = "[Content_Types].xml", b"sharedStrings+xml"
 _HIDDEN = re.compile(rb'<(?:\w+:)?row\s(?=[^>]*\bhidden="(?:1|true)")[^>]*?\br="(\d+)"')
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?\bref="([A-Z]+)(\d+):([A-Z]+)(\d+)"')
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
+_ROW = re.compile(rb"<(?:\w+:)?row[\s>/]")
+_END_OF_ROWS = re.compile(rb"<(?:/(?:\w+:)?sheetData\s*>|(?:\w+:)?sheetData\s*/>)")
+_TYPE = re.compile(rb"<(?:\w+:)?Override\s[^>]*>")
+_NAME = re.compile(rb'PartName="/?([^"]*)"')
 _TAG_BYTES = 4096
 """No tag that is looked for is longer."""
 
@@ -32,12 +45,17 @@ class _Layout(NamedTuple):
 
 def read(path: Path) -> Content:
     """All sheets with cells. Raises FixConfiguration."""
+    with readable(path, "XLSX"), zipfile.ZipFile(path) as archive:
+        _check(path, archive)
+        looked = {part: _layout(path, archive, part) for part in _sheets(archive)}  # openpyxl may trust what is checked
     with opened(path) as book:
         sheets = [sheet for sheet in book.worksheets if hasattr(sheet, "iter_rows")]
         names = {sheet.title: sheet._worksheet_path for sheet in sheets}  # noqa: SLF001  # what openpyxl passes over
     if not names:
         raise FixConfiguration(f"{path}: has no sheet with cells")
-    layouts = {name: _layout(path, part) for name, part in names.items()}
+    with readable(path, "XLSX"), zipfile.ZipFile(path) as archive:
+        parts = {name: part.lstrip("/") for name, part in names.items()}
+        layouts = {name: looked.get(part) or _layout(path, archive, part) for name, part in parts.items()}
     return Content(
         [
             Table(name, partial(_rows, path, name, layout), partial(_copy, path, name, layout))
@@ -46,10 +64,13 @@ def read(path: Path) -> Content:
     )
 
 
-def _all_rows(sheet: Any) -> Iterator[Sequence[Any]]:
+def _all_rows(path: Path, sheet: Any) -> Iterator[Sequence[Any]]:
     """Whatever the file says of its own size: some programs write that wrongly."""
     sheet.reset_dimensions()
-    return iter(sheet.iter_rows())
+    for number, cells in enumerate(sheet.iter_rows(), 1):
+        if number > ROWS:
+            raise FixConfiguration(f"{path}: has more than {ROWS:,} rows")
+        yield cells
 
 
 @contextmanager
@@ -58,33 +79,57 @@ def opened(path: Path, *, formulas: bool = False) -> Iterator[Any]:
     from openpyxl import load_workbook  # takes longer to import than a CSV file to read
 
     with readable(path, "XLSX"), path.open("rb") as file:  # whatever its name ends in
-        _check(path)
-        book = load_workbook(file, read_only=True, data_only=not formulas)
+        book = load_workbook(file, read_only=True, data_only=not formulas, keep_links=False)
         try:
             yield book
         finally:
             book.close()
 
 
-def _check(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
-        if "xl/workbook.bin" in archive.namelist():
-            raise FixConfiguration(f"{path}: is an Excel binary workbook (.xlsb); save it as .xlsx")
-        if sum(part.file_size for part in archive.infolist()) > UNPACKED_BYTES:
-            raise FixConfiguration(f"{path}: unpacks to more than {UNPACKED_BYTES:,} bytes; split it")
+def _check(path: Path, archive: zipfile.ZipFile) -> None:
+    if "xl/workbook.bin" in archive.namelist():
+        raise FixConfiguration(f"{path}: is an Excel binary workbook (.xlsb); save it as .xlsx")
+    if sum(part.file_size for part in archive.infolist()) > UNPACKED_BYTES:
+        raise FixConfiguration(f"{path}: unpacks to more than {UNPACKED_BYTES:,} bytes; split it")
+    _check_part(path, archive, TYPES, PART_BYTES)
+    for part in set(archive.namelist()) - _sheets(archive):
+        if part.endswith((".xml", ".rels")):
+            _check_part(path, archive, part, TEXTS_BYTES if part in _parts(archive, TEXTS) else PART_BYTES)
 
 
-def _layout(path: Path, part: str) -> _Layout:
+def _check_part(path: Path, archive: zipfile.ZipFile, part: str, limit: int) -> None:
+    if archive.getinfo(part).file_size > limit:
+        raise FixConfiguration(f"{path}: {part} in it unpacks to more than {limit:,} bytes; split it")
+
+
+def _sheets(archive: zipfile.ZipFile) -> set[str]:
+    """They are read row by row, so they may be of any size. What is anything besides is none."""
+    others = {part for kind in (TEXTS, b"styles+xml", b"main+xml") for part in _parts(archive, kind)}
+    return (_parts(archive, b"worksheet+xml") & set(archive.namelist())) - others
+
+
+def _parts(archive: zipfile.ZipFile, kind: bytes) -> set[str]:
+    """Those of which the package says that they are of this kind."""
+    said = [one for one in _TYPE.findall(archive.read(TYPES)) if kind in one]
+    return {name.decode(errors="replace") for one in said for name in _NAME.findall(one)}
+
+
+def _layout(path: Path, archive: zipfile.ZipFile, part: str) -> _Layout:
     hidden: set[int] = set()
     ranges: list[Range] = []
-    has_formulas = False
-    with readable(path, "XLSX"), zipfile.ZipFile(path) as archive, archive.open(part.lstrip("/")) as file:
+    has_formulas = has_ended = False
+    with archive.open(part) as file:
         left = b""
         while chunk := file.read(CHUNK_BYTES):
             data = left + chunk
+            has_ended = has_ended or _END_OF_ROWS.search(data) is not None
+            if b"<!" in data or not (has_ended or len(chunk) < CHUNK_BYTES or _ROW.search(data)):
+                raise FixConfiguration(f"{path}: holds what no spreadsheet program writes; save it anew in one")
             hidden.update(int(found) for found in _HIDDEN.findall(data))
             ranges += [_range(*found) for found in _MERGED.findall(data)]
             has_formulas = has_formulas or _FORMULA.search(data) is not None
+            if len(ranges) > RANGES or len(hidden) > ROWS:
+                raise FixConfiguration(f"{path}: has more than {RANGES:,} merged cells, or {ROWS:,} rows")
             left = data[-_TAG_BYTES:]
     return _Layout(frozenset(hidden), by_first_row(dict.fromkeys(ranges)), has_formulas)
 
@@ -104,11 +149,11 @@ def _rows(path: Path, name: str, layout: _Layout) -> Iterator[Row]:
 def _texts(path: Path, name: str, layout: _Layout) -> Iterator[list[str]]:
     with opened(path) as values:
         if not layout.has_formulas:
-            for cells in _all_rows(values[name]):
+            for cells in _all_rows(path, values[name]):
                 yield [_shown(cell) for cell in cells]
             return
         with opened(path, formulas=True) as formulas:
-            for cells, written in zip(_all_rows(values[name]), _all_rows(formulas[name]), strict=True):
+            for cells, written in zip(_all_rows(path, values[name]), _all_rows(path, formulas[name]), strict=True):
                 yield [_cached(cell, formula) for cell, formula in zip(cells, written, strict=True)]
 
 
@@ -119,7 +164,7 @@ def _copy(path: Path, name: str, layout: _Layout, target: Path, width: int, adde
     book = Workbook(write_only=True)
     sheet = book.create_sheet(name)
     with opened(path) as values:
-        for line, cells in enumerate(_all_rows(values[name]), 1):
+        for line, cells in enumerate(_all_rows(path, values[name]), 1):
             if line in layout.hidden:
                 sheet.row_dimensions[line].hidden = True
             more = added(line)

@@ -146,9 +146,9 @@ def _routes(path: str) -> None:
     @router.get(path, **look)
     async def newest(desk: AtDesk, caller: Who, limit: Limit = 50, cursor: Cursor = "") -> Json:
         """The newest first; each is kept for a week."""
-        found = await desk.store.jobs.newest(caller.only(None), after(cursor), limit)
-        last = found[-1].id if len(found) == limit else None
-        return page([job_json(job) for job in found if _is_of(job, path)], last)
+        kinds = [REASSIGNMENT] if path.endswith("reassignments") else list(KINDS)
+        found = await desk.store.jobs.newest(caller.only(None), after(cursor), limit, kinds)
+        return page([job_json(job) for job in found], found[-1].id if len(found) == limit else None)
 
     @router.get(f"{path}/{{job_id}}", **look)
     async def one(desk: AtDesk, caller: Who, job_id: str) -> Json:
