@@ -8,9 +8,10 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.stack.service import World
+from tests.stack.story import COURSE
 from tests.stack.wire import Wire
 from tests.web.browser import Console, csv, followed, on_wire, opened_console
-from tests.web.content import COURSE, TENANT, attended, defined, event, said, upload
+from tests.web.content import TENANT, attended, defined, event, said, upload
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(2)>'

@@ -12,9 +12,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, ViewportSize
 
 from tests.stack.service import World
+from tests.stack.story import COURSE
 from tests.web import content
 from tests.web.browser import Console, csv, followed, keep, opened_console, shown, signed_in
-from tests.web.content import COURSE, LONG, PATHS, TENANT, UPLOADS
+from tests.web.content import LONG, PATHS, TENANT, UPLOADS
 
 WIDE, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 RULES = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
