@@ -1,6 +1,6 @@
 """What a job does: a file is tried or uploaded, learners are looked at or reassigned. Runs in a thread of its own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -21,8 +21,8 @@ from service.mongo.jobs import Job, RowShown
 from service.mongo.store import MongoStore
 from service.settings import Settings
 
-CELLS_SHOWN, LETTERS_SHOWN = 12, 120
-"""Of a row, as a page shows it."""
+CELLS_SHOWN, LETTERS_SHOWN = 12, 200
+"""Of a row, as a page shows it: no id is longer."""
 UNKNOWN_NAMED = 10
 ROWS = 1000
 GIVEN = ("tenant_id", "course_id", "event_id", "session_id", "step_id")
@@ -118,7 +118,13 @@ def _rows(result: Path, file: Upload) -> Iterator[RowShown]:
         cells, added = row.cells[:first], row.cells[first:]
         if any(added):
             verdict, why, effect = [*added, "", "", ""][: len(ADDED)]
-            yield RowShown(row.line, [cell[:LETTERS_SHOWN] for cell in cells[:CELLS_SHOWN]], verdict, why, effect)
+            yield RowShown(row.line, _shown(cells), verdict, why, effect)
+
+
+def _shown(cells: Sequence[str]) -> list[str]:
+    """What is not shown leaves three dots."""
+    first = [cell if len(cell) <= LETTERS_SHOWN else f"{cell[:LETTERS_SHOWN]} …" for cell in cells[:CELLS_SHOWN]]
+    return [*first, "…"] if len(cells) > CELLS_SHOWN else first
 
 
 def _has_sheets(file: Upload, result: Path) -> bool:
