@@ -11,7 +11,7 @@ from service.admin.simulate import Simulation
 from tests.oracle import Oracle, Said
 from tests.rules.lives import life
 
-LIVES = 6000
+LIVES = 4000
 PARTS = 4
 NOW = "2027-01-01T00:00:00Z"
 Json = dict[str, Any]

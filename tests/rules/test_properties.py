@@ -146,7 +146,7 @@ def shown(record: Record) -> dict[str, tuple[int, bool]]:
 
 
 @pytest.mark.long
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(facts(), timelines(), st.data())
 def test_steps_and_attempt_end_the_same_for_every_order_of_arrival(
     arriving: list[Fact], known: Timeline, data: st.DataObject
@@ -159,7 +159,7 @@ def test_steps_and_attempt_end_the_same_for_every_order_of_arrival(
 
 
 @pytest.mark.long
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(facts(), timelines())
 def test_a_completion_is_taken_back_only_by_a_reassignment_or_its_withdrawal(
     arriving: list[Fact], known: Timeline
@@ -194,7 +194,7 @@ def test_a_completion_is_taken_back_only_by_a_reassignment_or_its_withdrawal(
 
 
 @pytest.mark.long
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(facts(), timelines())
 def test_what_is_completed_in_order_of_time_is_completed_in_every_order(arriving: list[Fact], known: Timeline) -> None:
     """But for late values that were overridden; the other way round, what was announced cannot be unsaid."""
@@ -261,7 +261,7 @@ def test_in_order_and_all_at_once_give_the_same(arriving: list[Fact], known: Tim
 
 
 @pytest.mark.long
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(facts(), timelines(), st.data())
 def test_definitions_may_come_in_between(arriving: list[Fact], known: Timeline, data: st.DataObject) -> None:
     """Changes join up, and steps end the same, wherever among the facts the definitions arrive."""
@@ -301,7 +301,7 @@ def test_deciding_again_under_a_known_definition_changes_nothing(arriving: list[
 
 
 @pytest.mark.long
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(step_definitions("e1"), st.none() | values, st.dictionaries(st.sampled_from(SESSIONS), values))
 def test_percent_against_exact_fractions(step: StepDefinition, base: Value | None, sessions: dict[str, Value]) -> None:
     percent, verdict, _ = measure(step, base, sessions)

@@ -15,7 +15,7 @@ import pytest
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.run import simulate, simulate_all
 
-SEEDS = 2000
+SEEDS = 1000
 
 
 @pytest.fixture(autouse=True)
