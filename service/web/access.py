@@ -4,16 +4,19 @@ Who it is, the gate (service.web.gate) finds out before a request is read; here 
 A tenant that the caller may not see is answered like one that does not exist.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
 from fastapi import Depends, Request
 
-from service.web.problems import Problem, not_found
+from service.web.problems import Problem, documented, not_found
 
 Role = Literal["viewer", "administrator", "operator", "privacy"]
 ROLES: frozenset[Role] = frozenset(get_args(Role))
 EVERY_TENANT = "*"
+Answers = Mapping[int | str, dict[str, Any]]
+NONE: Answers = MappingProxyType({})
 TenantRule = Literal["path", "query", "body", "caller", "none"]
 """Where a route's tenant is said: in its path, in the query, in the body; `caller`: what is given out is cut to the
 caller's tenants; `none`: it is about no tenant."""
@@ -75,11 +78,15 @@ def claim_at(claims: dict[str, Any], path: str) -> Any:
     return found
 
 
-def guarded(*roles: Role, tenants: TenantRule) -> dict[str, Any]:
-    """What a route declares: which roles may use it, and where its tenant is said. Both are checked, and documented."""
+def guarded(*roles: Role, tenants: TenantRule, answers: Answers = NONE) -> dict[str, Any]:
+    """What a route declares: which roles may use it, and where its tenant is said. Both are checked, and documented.
+
+    `answers`: what it answers besides what all do, for OpenAPI.
+    """
     return {
         "dependencies": [Depends(_allowed(roles, tenants))],
-        "openapi_extra": {"x-roles": list(roles), "x-tenants": tenants},
+        "openapi_extra": {"x-roles": list(roles), "x-tenants": tenants, "security": [{"bearer": []}, {"session": []}]},
+        "responses": {**documented(400, 401, 403, 404, 408, 413, 422, 503), **answers},
     }
 
 

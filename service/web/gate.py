@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.settings import Settings
-from service.web.access import Caller
+from service.web.access import Caller, caller_of
 from service.web.problems import Problem, answer
 from service.web.sign_in import session_caller
 
@@ -27,6 +27,11 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 Refused = Callable[[Request, Problem], Awaitable[Any]]
+
+
+def is_for_programs(scope: Scope) -> bool:
+    """Whether the answer is for a program. Not by the request's URL: that begins with what the client calls us."""
+    return f"{scope['path']}/".startswith("/v1/")
 
 
 class Bearers(Protocol):
@@ -55,6 +60,8 @@ class Gate:
         try:
             self._check_host(request)
             request.state.caller = await self._caller(request)
+            if is_for_programs(request.scope):
+                caller_of(request)  # nothing is read from who is nobody
             self._check_forged(request)
             bounded = Bounded(receive, self._limit(request))
             bounded.check(request.headers)
@@ -66,7 +73,11 @@ class Gate:
 
     def _check_host(self, request: Request) -> None:
         """Where no identity provider is, a page of elsewhere must not reach us by a name that it made up."""
-        if self._loopback_only and (URL(scope=request.scope).hostname or "") not in LOOPBACK:
+        try:
+            host = URL(scope=request.scope).hostname
+        except ValueError:
+            raise Problem(400, "The Host header names no host.") from None
+        if self._loopback_only and (host or "") not in LOOPBACK:
             raise Problem(403, "Without an identity provider, only this machine's own names are answered to.")
 
     async def _caller(self, request: Request) -> Caller | None:
@@ -85,12 +96,13 @@ class Gate:
         if caller is None or caller.how == "token" or request.method in SAFE:
             return
         elsewhere = request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}
-        needs_token = request.url.path.startswith("/v1/")
+        needs_token = is_for_programs(request.scope)
         if elsewhere or (needs_token and request.headers.get("X-CSRF-Token") != caller.csrf):
             raise Problem(403, "This did not come from a page of the console; with a session, send X-CSRF-Token.")
 
     def _limit(self, request: Request) -> int:
-        with_file = request.headers.get("Content-Type", "").startswith("multipart/form-data")
+        has_file = request.headers.get("Content-Type", "").startswith("multipart/form-data")
+        with_file = has_file and request.state.caller is not None
         return self._settings.web_upload_bytes if with_file else self._settings.web_body_bytes
 
     def _with_headers(self, send: Send, request: Request) -> Send:
@@ -101,7 +113,7 @@ class Gate:
                     headers.setdefault(name, value)
                 if self._is_https:
                     headers.setdefault("Strict-Transport-Security", "max-age=31536000")
-                if not request.url.path.startswith("/static/"):
+                if not request.scope["path"].startswith("/static/"):
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
@@ -132,7 +144,8 @@ class Bounded:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise Problem(408, f"The request was not here after {BODY_SECONDS:.0f} s.") from None
+            late = f"The request was not here after {BODY_SECONDS:.0f} s."
+            raise Problem(408, late, headers={"Connection": "close"}) from None
         self._read += len(message.get("body", b""))
         self._ended = not message.get("more_body", False)
         if self._read > self._limit:

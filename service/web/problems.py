@@ -2,12 +2,36 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 MEDIA_TYPE = "application/problem+json"
+
+
+class FieldError(BaseModel):
+    """A field, and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class ProblemDetails(BaseModel):
+    """What every error is answered with (RFC 9457)."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError]
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For OpenAPI: these are answered with problem details."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 class Problem(HTTPException):
@@ -46,9 +70,14 @@ def body_of(problem: HTTPException) -> dict[str, Any]:
         "type": "about:blank",
         "title": HTTPStatus(problem.status_code).phrase,
         "status": problem.status_code,
-        "detail": problem.detail,
-        "errors": [{"field": field, "message": message} for field, message in errors],
+        "detail": _sayable(problem.detail),
+        "errors": [{"field": _sayable(field), "message": _sayable(message)} for field, message in errors],
     }
+
+
+def _sayable(text: str) -> str:
+    """What is no text (half a character, as JSON can spell it) is spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def answer(problem: HTTPException) -> JSONResponse:

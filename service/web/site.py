@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -27,9 +28,9 @@ from service.web.console import courses as course_pages
 from service.web.console import trail as audit_page
 from service.web.console import upload as upload_pages
 from service.web.console.render import page, reader_of
-from service.web.gate import LOOPBACK, Gate
+from service.web.gate import LOOPBACK, Gate, is_for_programs
 from service.web.listening import listening
-from service.web.problems import Problem, answer, not_found
+from service.web.problems import Problem, ProblemDetails, answer, not_found
 from service.web.sign_in import OneTimeLink, make_router
 from service.web.tokens import Tokens
 
@@ -45,10 +46,38 @@ upload, define, reassign, watch. Times are RFC 3339; errors are problem details 
 """
 
 
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "ratchet_session",
+        "description": "Of the console; what changes something needs the header X-CSRF-Token too.",
+    },
+}
+
+
+class Site(FastAPI):
+    """Describes its errors as they are."""
+
+    def openapi(self) -> dict[str, Any]:
+        """With problem details instead of FastAPI's own, and how to say who one is."""
+        if self.openapi_schema is None:
+            components = super().openapi().setdefault("components", {})
+            schemas = components.setdefault("schemas", {})
+            told = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= told.pop("$defs")
+            schemas["ProblemDetails"] = told
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            components["securitySchemes"] = SCHEMES
+        return super().openapi()
+
+
 def make_site(desk: Desk, lag: LagHistory, link: OneTimeLink | None) -> ASGIApp:
     """The application, behind its gate. `link`: how people come in where there is no identity provider."""
     settings = desk.settings
-    app = FastAPI(title="Ratchet", version="1", description=ABOUT, docs_url=None, redoc_url=None)
+    app = Site(title="Ratchet", version="1", description=ABOUT, docs_url=None, redoc_url=None)
     app.state.desk, app.state.lag, app.state.streams = desk, lag, 0
     app.state.allowance = Allowance(settings.web_messages_per_second)
     for part in (*API, *PAGES):
@@ -79,21 +108,19 @@ async def _livez() -> Response:
     return PlainTextResponse("ok\n")
 
 
-def _is_for_programs(request: Request) -> bool:
-    return f"{request.scope['path']}/".startswith("/v1/")
-
-
 async def _problem(request: Request, error: Exception) -> Response:
     """For programs as problem details, for people as a page; who has not signed in is sent to do so."""
     assert isinstance(error, HTTPException), "it is registered for them"
-    if _is_for_programs(request):
+    if is_for_programs(request.scope):
         return answer(not_found() if error.status_code == NOT_FOUND else error)
     if error.status_code == UNAUTHORIZED:
-        return RedirectResponse(f"/sign-in?next={request.url.path}", 303)
+        return RedirectResponse(f"/sign-in?next={quote(request.scope['path'])}", 303)
     t = reader_of(request).t
     detail = t("problem.not_found") if error.status_code == NOT_FOUND else error.detail
     values = {"title": f"{error.status_code}", "detail": detail}
-    return page(request, "problem.html", values, error.status_code)
+    shown = page(request, "problem.html", values, error.status_code)
+    shown.headers.update(error.headers or {})
+    return shown
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import StreamingResponse
@@ -11,15 +11,20 @@ from contracts.topics import TOPICS
 from service.admin.changes import Event, changes, parse
 from service.web.access import guarded
 from service.web.api.common import AtDesk, IdQuery, Who
-from service.web.problems import invalid, too_many
+from service.web.problems import documented, invalid, too_many
 
 router = APIRouter()
 STREAMS = 50
 """So many at once; each reads Kafka for itself."""
+EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 SHORT = {topic.name: topic.short for topic in TOPICS}
 
 
-@router.get("/v1/changes", response_class=StreamingResponse, **guarded("viewer", "administrator", tenants="query"))
+@router.get(
+    "/v1/changes",
+    response_class=StreamingResponse,
+    **guarded("viewer", "administrator", tenants="query", answers=EVENTS | documented(429)),
+)
 async def stream(
     request: Request,
     desk: AtDesk,

@@ -11,7 +11,7 @@ from fastapi import Depends, Path, Query, Request
 from contracts.fields import ID_PATTERN, parse_timestamp
 from service.admin.desk import Desk
 from service.mongo.audit import Entry
-from service.web.access import Caller, caller_of
+from service.web.access import Answers, Caller, caller_of
 from service.web.problems import Problem, invalid
 
 AnId = Annotated[str, Path(pattern=ID_PATTERN)]
@@ -19,6 +19,7 @@ IdQuery = Annotated[str | None, Query(pattern=ID_PATTERN)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="So many at most.")]
 Cursor = Annotated[str, Query(max_length=1024, description="`next` of the page before.")]
 Who = Annotated[Caller, Depends(caller_of)]
+UNCHANGED: Answers = {304: {"description": "Nothing has changed."}}
 
 
 def desk_of(request: Request) -> Desk:

@@ -15,8 +15,8 @@ from service.admin.desk import Desk
 from service.admin.impact import Effects, Impact
 from service.clock import now
 from service.web.access import guarded
-from service.web.api.common import AnId, AtDesk, IdQuery, Who, is_known, moved, note
-from service.web.problems import not_found
+from service.web.api.common import UNCHANGED, AnId, AtDesk, IdQuery, Who, is_known, moved, note
+from service.web.problems import documented, not_found
 
 router = APIRouter()
 ONE = "/v1/courses/{tenant_id}/{course_id}"
@@ -42,7 +42,7 @@ async def courses(desk: AtDesk, caller: Who, tenant: IdQuery = None) -> Json:
     return {"items": [listed(seen) async for seen in every(desk.store, caller.only(tenant))]}
 
 
-@router.get(ONE, **LOOK)
+@router.get(ONE, **guarded("viewer", "administrator", tenants="path", answers=UNCHANGED))
 async def course(request: Request, response: Response, desk: AtDesk, tenant_id: AnId, course_id: AnId) -> Any:
     """All versions, and how many records stand how. With `If-None-Match`, 304 while nothing of it has changed."""
     key = f"{tenant_id}/{course_id}"
@@ -87,7 +87,7 @@ async def look_ahead(desk: AtDesk, tenant_id: AnId, course_id: AnId, definition:
     }
 
 
-@router.post(f"{ONE}/release", **CHANGE)
+@router.post(f"{ONE}/release", **guarded("administrator", tenants="path", answers=documented(409)))
 async def let_go(request: Request, desk: AtDesk, caller: Who, tenant_id: AnId, course_id: AnId) -> Json:
     """Let a paused definition complete its learners."""
     key = f"{tenant_id}/{course_id}"

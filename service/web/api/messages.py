@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.admin.messages import BY_SHORT, Checked, check, deliver, tenants_of
 from service.web.access import Caller, guarded
 from service.web.api.common import AtDesk, Who, note
-from service.web.problems import too_many
+from service.web.problems import FieldError, documented, too_many
 
 router = APIRouter()
 MOST = 1000
@@ -35,17 +35,10 @@ class Messages(BaseModel):
     messages: list[Item] = Field(min_length=1, max_length=MOST)
 
 
-class FieldError(BaseModel):
-    """A field, and what is wrong with it."""
-
-    field: str
-    message: str
-
-
 class ItemAnswer(BaseModel):
     """`accepted`: it is in Kafka now. `sent_before`: it was already. `invalid`: it is not, and why."""
 
-    status: str
+    status: Literal["accepted", "sent_before", "invalid"]
     message_id: str | None
     errors: list[FieldError]
 
@@ -84,7 +77,7 @@ class Allowance:
         return max(self._per_second * BURST_SECONDS, MOST)
 
 
-@router.post("/v1/messages", **guarded("administrator", tenants="body"))
+@router.post("/v1/messages", **guarded("administrator", tenants="body", answers=documented(429)))
 async def send(request: Request, messages: Messages, desk: AtDesk, caller: Who) -> Answer:
     """Send messages as the LMS would through Kafka.
 

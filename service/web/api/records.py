@@ -21,7 +21,7 @@ from service.admin.what_if import what_if
 from service.lanes.ports import StoredRecord
 from service.mongo.listing import Listed, Wanted
 from service.web.access import guarded
-from service.web.api.common import AnId, AtDesk, Cursor, IdQuery, Limit, Who, after, instant, is_known, page
+from service.web.api.common import UNCHANGED, AnId, AtDesk, Cursor, IdQuery, Limit, Who, after, instant, is_known, page
 from service.web.problems import invalid, not_found
 
 router = APIRouter()
@@ -80,7 +80,7 @@ def listed_json(one: Listed) -> Json:
     return {**ids, **one._asdict(), "completed_at": completed_at, "key": one.key}
 
 
-@router.get(ONE, **LOOK)
+@router.get(ONE, **guarded("viewer", "administrator", tenants="path", answers=UNCHANGED))
 async def record(
     request: Request, response: Response, desk: AtDesk, tenant_id: AnId, learner_id: AnId, course_id: AnId
 ) -> Any:

@@ -12,16 +12,20 @@ from service.admin.kinds import KINDS
 from service.mongo.jobs import Job, RowShown
 from service.web.access import Caller, guarded
 from service.web.api.common import AtDesk, Cursor, Limit, Who, after, instant, moved, note, page
-from service.web.problems import invalid, not_found
+from service.web.problems import documented, invalid, not_found
 
 router = APIRouter()
 Json = dict[str, Any]
 KindName = Literal["attendance", "progress", "equivalencies", "completions"]
 REASSIGNMENT = "reassignment"
+BINARY, OTHER = {"type": "string", "format": "binary"}, "application/octet-stream"
 MEDIA_TYPES = {
     ".csv": "text/csv",
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+}
+FILES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media_type: {"schema": BINARY} for media_type in (*MEDIA_TYPES.values(), OTHER)}}
 }
 AnIdField = Annotated[str | None, Form(pattern=r"^[A-Za-z0-9._:@+-]{1,128}$")]
 
@@ -142,6 +146,8 @@ async def asked(
 def _routes(path: str) -> None:
     """The same for both kinds of jobs."""
     look = guarded("viewer", "administrator", tenants="caller")
+    change = guarded("administrator", tenants="caller", answers=documented(409))
+    files = guarded("viewer", "administrator", tenants="caller", answers=FILES)
 
     @router.get(path, **look)
     async def newest(desk: AtDesk, caller: Who, limit: Limit = 50, cursor: Cursor = "") -> Json:
@@ -155,17 +161,17 @@ def _routes(path: str) -> None:
         """How far it is, what it came to, where its files are."""
         return job_json(await job_of(desk, caller, path, job_id))
 
-    @router.get(f"{path}/{{job_id}}/result", **look)
+    @router.get(f"{path}/{{job_id}}/result", response_class=Response, **files)
     async def result(desk: AtDesk, caller: Who, job_id: str) -> Response:
         """The file as it was handed in, with verdict, reason and effect of each row."""
         return await file_of(desk, await job_of(desk, caller, path, job_id), "result")
 
-    @router.get(f"{path}/{{job_id}}/impact", **look)
+    @router.get(f"{path}/{{job_id}}/impact", response_class=Response, **files)
     async def impact(desk: AtDesk, caller: Who, job_id: str) -> Response:
         """What would become of each record, as CSV."""
         return await file_of(desk, await job_of(desk, caller, path, job_id), "impact")
 
-    @router.post(f"{path}/{{job_id}}/confirm", status_code=202, **guarded("administrator", tenants="caller"))
+    @router.post(f"{path}/{{job_id}}/confirm", status_code=202, **change)
     async def confirm(request: Request, response: Response, desk: AtDesk, caller: Who, job_id: str) -> Json:
         """Do what a dry run has told of. A second time it is the same job."""
         job = await confirmed(request, caller, await job_of(desk, caller, path, job_id))
@@ -203,7 +209,7 @@ async def file_of(desk: AtDesk, job: Job, name: str) -> Response:
     suffix = f".{called.rsplit('.', 1)[-1].lower()}"
     plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in called)
     headers = {"Content-Disposition": f'attachment; filename="{plain}"'}
-    return Response(content, media_type=MEDIA_TYPES.get(suffix, "application/octet-stream"), headers=headers)
+    return Response(content, media_type=MEDIA_TYPES.get(suffix, OTHER), headers=headers)
 
 
 def row_json(row: RowShown) -> Json:
