@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from rules import bounded_yaml
+
 SOURCES = ("P1", "P2", "P3", "P4", "A", "B", "C", "beyond")
 """The product article's principles and scenarios, and what administrators say beyond it (domain.md)."""
 ANY = "any"
@@ -134,16 +136,16 @@ class _UniqueKeys(yaml.CSafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"the key {key} stands twice{node.start_mark}")
+        if len(set(keys)) < len(keys):
+            key = next(key for key in keys if keys.count(key) > 1)
+            raise yaml.YAMLError(f"the key {key} stands twice{node.start_mark}")
         return super().construct_mapping(node, deep)
 
 
 def load(text: str, origin: str) -> Table:
     """Read one table from YAML. Raises TableError, naming origin, table, row and combination."""
     try:
-        document = yaml.load(text, _UniqueKeys)  # noqa: S506  # a safe loader that is stricter still
+        document = bounded_yaml.load(text, _UniqueKeys)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise TableError(f"{origin}: not YAML: {str(error)[:500]}") from None
     name = document.get("table") if isinstance(document, dict) else None

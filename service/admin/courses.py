@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from contracts.fields import format_timestamp
 from contracts.outbound import NAMESPACE
 from contracts.topics import COURSE_DEFINED
+from rules import bounded_yaml
 from service.admin.impact import EFFECTS, Effects, Impact, effects_on, tallied
 from service.errors import FixConfiguration
 from service.kafka.sender import Sender
@@ -92,7 +93,7 @@ async def candidate_of(store: MongoStore, given: dict[str, Any], now: str, where
 def parsed(text: str, where: str) -> dict[str, Any]:
     """What JSON can say of YAML. Raises FixConfiguration."""
     try:
-        value = json.loads(json.dumps(yaml.safe_load(text), default=_spelled))
+        value = json.loads(json.dumps(bounded_yaml.load(text), default=_spelled))
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         raise FixConfiguration(f"{where}: is no YAML: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(value, dict):

@@ -12,7 +12,7 @@ from service.admin.columns import chosen_columns
 from service.admin.directory import open_directory
 from service.admin.files.results import result_path
 from service.admin.files.spreadsheet import open_sheet
-from service.admin.formats.catalogue import chosen, shipped
+from service.admin.formats.catalogue import Format, shipped
 from service.admin.kinds import KINDS
 from service.admin.reassignments import Reassignment, Selection, prepared
 from service.admin.uploads import ADDED, Asked, Upload, arrived, newest, open_file, preview, report_json, upload
@@ -151,8 +151,17 @@ def asked_of(said: Mapping[str, Any], files: Files, stack: ExitStack) -> Asked:
         directory = stack.enter_context(_opened(open_directory(path), path))
     given = {name: said[name] for name in GIVEN if said.get(name)}
     columns = chosen_columns(said.get("columns") or ())
-    formats = chosen(said["format"]) if said.get("format") else shipped()
+    formats = _shipped(said["format"]) if said.get("format") else shipped()
     return Asked(formats, said.get("sheet") or None, given, columns, zone, said.get("changed_at") or None, directory)
+
+
+def _shipped(name: str) -> Sequence[Format]:
+    """By name only: whoever asks over HTTP reads no file of ours. Raises FixConfiguration."""
+    found = [form for form in shipped() if form.name == name]
+    if not found:
+        names = ", ".join(form.name for form in shipped())
+        raise FixConfiguration(f"format: {name!r} is none of {names}")
+    return found
 
 
 @contextmanager

@@ -314,6 +314,7 @@ def test_a_wrong_file_says_what_is_wrong(
         ({"timezone": "\0"}, "timezone"),
         ({"format": "nothing"}, "nothing"),
         ({"format": "../../secret"}, "format"),
+        ({"format": "pyproject.yaml"}, "format"),
         ({"sheet": "March"}, "sheet"),
         ({"column": "learner_id=Nothing"}, "Nothing"),
         ({"column": "nonsense"}, "FIELD=HEADING"),
@@ -325,6 +326,20 @@ def test_what_is_said_beside_and_wrong(client: httpx2.Client, tenant: str, field
     ended = job_ended(client, job)
     assert ended["state"] == "failed" and says in ended["error"], ended
     assert "--" not in ended["error"] and tempfile.gettempdir() not in ended["error"]
+
+
+def test_no_file_of_the_server_is_read(client: httpx2.Client, tenant: str) -> None:
+    """The command takes a file that says how headings are called; over HTTP that would be anybody's."""
+    secret = Path(tempfile.gettempdir()) / f"{unique()}.yaml"
+    secret.write_text("password: opensesame\n")
+    try:
+        for name in (str(secret), f"../../../..{secret}", str(secret.with_name("none.yaml"))):
+            job = uploaded(client, tenant, "a.csv", csv_of(tenant, ["x,c-1,e-1,1"]), format=name)
+            ended = job_ended(client, job)
+            assert ended["state"] == "failed" and "is none of" in ended["error"], ended
+            assert "opensesame" not in ended["error"] and "password" not in ended["error"]
+    finally:
+        secret.unlink()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The decision tables: shown; a candidate checked, and held against the records."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
@@ -28,7 +29,7 @@ async def rules() -> Json:
 @router.post("/v1/rules/check", **guarded("viewer", "administrator", tenants="none"))
 async def check(candidate: Candidate) -> Json:
     """Whether a candidate is complete, unambiguous, and knows every name that it uses."""
-    table = _table(candidate)
+    table = await asyncio.to_thread(_table, candidate)
     return {"table": table.name, "rows": len(table.rows), "combinations": len(table.lookup)}
 
 
@@ -41,7 +42,7 @@ async def diff(
     sample: Annotated[int, Query(ge=1, le=10_000, description="So many records at random.")] = 1000,
 ) -> Json:
     """What a candidate would decide differently about records of a tenant."""
-    table, sums = _table(candidate), Sums()
+    table, sums = await asyncio.to_thread(_table, candidate), Sums()
     facts: list[Json] = []
     async for key, differences in differing(desk.store, table, Selection(tenant, course or "", sample), sums):
         facts += [

@@ -135,7 +135,7 @@ async def try_or_apply(request: Request, desk: AtDesk, caller: Who, tenant_id: A
     form = await form_of(request)
     text = text_of(form, "text")
     try:
-        candidate = await candidate_at(desk, tenant_id, course_id, parsed(text, "definition"))
+        candidate = await candidate_at(desk, tenant_id, course_id, await asyncio.to_thread(parsed, text, "definition"))
     except FixConfiguration as error:
         return page(request, "course_edit.html", _editing(tenant_id, course_id, text, problem=str(error)), 422)
     if text_of(form, "do") == "apply" and candidate.is_new:
