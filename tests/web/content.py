@@ -143,7 +143,7 @@ def pages(console: Console) -> dict[str, str]:
         found["upload-only"] = f"{found['upload']}?verdict=unknown+event"
         upload(page, csv("Colour,Shape", "red,round"))
         note("upload-failed")
-        upload(page, csv("Learner,Course,Event,Attended minutes", "mara,safety-101,live-1,90"))
+        upload(page, csv("Learner,Course,Event,Attended minutes", "ada,safety-101,live-1,90"))
         note("upload-confirmed")
         page.get_by_role("button", name="Send the accepted rows").click()
         followed(page)

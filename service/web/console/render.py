@@ -18,11 +18,14 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 from contracts.fields import parse_timestamp
+from service.admin.lag import LaneLag
+from service.admin.lag_history import WINDOW, LagHistory
 from service.web.access import Caller
 
 HERE = Path(__file__).parent
 LANGUAGES = tuple(sorted(path.stem for path in (HERE / "texts").glob("*.yaml")))
 DEFAULT = "en"
+LANES_TOLD = 3
 DASH = "\N{EN DASH}"
 
 
@@ -131,6 +134,13 @@ def _here(request: Request) -> str:
     return f"{url.path or '/'}{'?' if url.query else ''}{url.query}"
 
 
+def _alarming(history: LagHistory) -> list[LaneLag]:
+    """Lanes that need somebody. A process that has just begun to look has not seen enough to say so."""
+    if len(history.points()) < WINDOW:
+        return []
+    return [lane for lane in history.judged() if lane.lane is not None and lane.status not in ("ok", "warning")]
+
+
 def banners(request: Request, caller: Caller | None) -> list[tuple[str, dict[str, object]]]:
     """What every operator must see, whatever page it is: outages, lanes that need somebody, floods."""
     history = getattr(request.app.state, "lag", None)
@@ -139,8 +149,7 @@ def banners(request: Request, caller: Caller | None) -> list[tuple[str, dict[str
     found: list[tuple[str, dict[str, object]]] = []
     if history.away is not None:
         found.append(("banner.away", {}))
-    bad = [lane for lane in history.judged() if lane.lane is not None and lane.status not in ("ok", "warning")]
-    found += [(f"banner.{lane.status}", {"lane": lane.lane}) for lane in bad[:3]]
+    found += [(f"banner.{lane.status}", {"lane": lane.lane}) for lane in _alarming(history)[:LANES_TOLD]]
     if history.flood is not None:
         found.append(("banner.flood", {"letters": history.flood}))
     return found
