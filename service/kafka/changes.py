@@ -1,9 +1,13 @@
 """What goes out, read from positions that a reader keeps: every change of the two output topics, as it is committed."""
 
-from collections.abc import AsyncIterator, Mapping
-from typing import NamedTuple
+import json
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Iterator, Mapping
+from itertools import permutations
+from typing import Any, NamedTuple
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
 from service.kafka import batches, topics
@@ -11,11 +15,19 @@ from service.kafka.clients import make_reader, started
 from service.settings import Settings
 
 OUT = (STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED)
+NAMES = {topic.short: topic.name for topic in OUT}
 Place = tuple[str, int]
 """Short name of the topic, and partition."""
 POLL_SECONDS = 5.0
 FETCH_BYTES = 256 * 1024
 """Of a partition at once: many may read at the same time."""
+HELD = 1000
+"""So many changes of a partition are held before others are waited for."""
+HOLD_SECONDS = 0.3
+"""Kafka commits what belongs together partition by partition: so long a new change waits for one before it."""
+RECENT_SECONDS = 10.0
+PATIENCE = 100
+"""So often in a row it is waited: a transaction that hangs must not hold up what others have said for ever."""
 
 
 class Out(NamedTuple):
@@ -28,15 +40,57 @@ class Out(NamedTuple):
     value: bytes | None
 
 
+class _Held(NamedTuple):
+    out: Out
+    sequence: int
+    at: float
+    """When it was written, by its worker's clock (seconds since 1970)."""
+    came: float
+    """When it was read, by the clock that only goes forward."""
+
+
+class _Line:
+    """What is read of one partition and not given out yet."""
+
+    def __init__(self) -> None:
+        self.held: deque[_Held] = deque()
+        self.is_at_end = False
+        self._sequences: defaultdict[bytes | None, deque[int]] = defaultdict(deque)
+
+    def add(self, held: _Held) -> None:
+        """Behind the others."""
+        self.held.append(held)
+        self._sequences[held.out.key].append(held.sequence)
+
+    def take(self) -> Out:
+        """The first."""
+        out = self.held.popleft().out
+        self._sequences[out.key].popleft()
+        if not self._sequences[out.key]:
+            del self._sequences[out.key]
+        return out
+
+    def comes_before(self, other: _Held) -> bool:
+        """Whether something of the same record is held, or may still come, that is to go before this."""
+        sequences = self._sequences.get(other.out.key)
+        if sequences and sequences[0] < other.sequence:
+            return True
+        if self.held and self.held[-1].at > other.at:
+            return False
+        is_recent = time.time() - other.at < RECENT_SECONDS
+        return not self.is_at_end or (is_recent and time.monotonic() - other.came < HOLD_SECONDS)
+
+
 async def read(settings: Settings, positions: Mapping[Place, int]) -> AsyncIterator[list[Out]]:
     """Changes from these positions on, for ever; an empty list at first, and every few seconds without any.
 
-    Where a position is gone it begins at what is left, and where there is none, at the beginning. Raises
+    Those of a record come in the order of their sequence, although the topics are two: a record has the same partition
+    in both. Where a position is gone it begins at what is left, and where there is none, at the beginning. Raises
     FixConfiguration where Kafka does not answer.
     """
     batches.install()
     places = await _places(settings)
-    by_name = {settings.topic_prefix + topic.name: topic for topic in OUT}
+    lines = {tp: _Line() for tp in places}
     consumer = make_reader(settings, max_partition_fetch_bytes=FETCH_BYTES)
     async with started(settings, consumer):
         consumer.assign(list(places))
@@ -44,13 +98,60 @@ async def read(settings: Settings, positions: Mapping[Place, int]) -> AsyncItera
         for tp, place in places.items():
             consumer.seek(tp, min(max(positions.get(place, 0), begins[tp]), ends[tp]))
         yield []
+        in_vain = 0
         while True:
-            polled = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000))
-            yield [
-                Out(by_name[record.topic].name, places[tp], record.offset + 1, record.key, record.value)
-                for tp, records in polled.items()
-                for record in records
-            ]
+            waiting = any(line.held for line in lines.values())
+            polled = await _polled(consumer, lines, HOLD_SECONDS if waiting else POLL_SECONDS)
+            for tp, records in polled.items():
+                for record in records:
+                    lines[tp].add(_held(places[tp], record))
+            if polled or waiting:
+                await _look_at_ends(consumer, lines)
+            outs = list(_ordered(lines, anyhow=in_vain > PATIENCE))
+            in_vain = 0 if outs or not waiting else in_vain + 1
+            if outs or not (polled or waiting):
+                yield outs
+
+
+async def _polled(
+    consumer: AIOKafkaConsumer, lines: Mapping[TopicPartition, _Line], seconds: float
+) -> Mapping[TopicPartition, list[ConsumerRecord[Any, Any]]]:
+    """Of those partitions of which enough is held, nothing more, as long as others may bring it forward."""
+    wanted = [tp for tp, line in lines.items() if len(line.held) < HELD] or list(lines)
+    polled: Mapping[TopicPartition, list[ConsumerRecord[Any, Any]]] = await consumer.getmany(
+        *wanted, timeout_ms=int(seconds * 1000)
+    )
+    return polled
+
+
+async def _look_at_ends(consumer: AIOKafkaConsumer, lines: Mapping[TopicPartition, _Line]) -> None:
+    ends = await consumer.end_offsets(list(lines))
+    for tp, line in lines.items():
+        line.is_at_end = await consumer.position(tp) >= ends[tp]
+
+
+def _held(place: Place, record: ConsumerRecord[Any, Any]) -> _Held:
+    out = Out(NAMES[place[0]], place, record.offset + 1, record.key, record.value)
+    sequence = json.loads(record.value or b"{}").get("sequence", 0)
+    return _Held(out, sequence, record.timestamp / 1000, time.monotonic())
+
+
+def _ordered(lines: Mapping[TopicPartition, _Line], *, anyhow: bool) -> Iterator[Out]:
+    """What can go out now; `anyhow`: whatever is missing.
+
+    Only the lines with the same partition number are about the same records.
+    """
+    by_number: defaultdict[int, list[_Line]] = defaultdict(list)
+    for tp, line in lines.items():
+        by_number[tp.partition].append(line)
+    for together in by_number.values():
+        moved = True
+        while moved:
+            moved = False
+            for line, *others in permutations(together):
+                while line.held and (anyhow or not any(other.comes_before(line.held[0]) for other in others)):
+                    yield line.take()
+                    moved = True
 
 
 async def positions_now(settings: Settings) -> dict[Place, int]:

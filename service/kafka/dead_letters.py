@@ -1,5 +1,6 @@
 """Dead letters as Kafka has them, and the log that replays of them are counted in."""
 
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,6 +19,7 @@ from service.settings import Settings
 
 READ_SECONDS = 30.0
 """Without anything new from Kafka for so long, reading has failed."""
+POLL_MILLISECONDS = 200
 FOREIGN = "unknown"
 """The reason of what somebody else has put among the dead letters."""
 
@@ -58,9 +60,12 @@ async def read(settings: Settings, since: int = 0, ids: Sequence[str] | None = N
             consumer.seek(partition, begins[partition])
             if begins[partition] >= ends[partition]:
                 consumer.pause(partition)
+        deadline = time.monotonic() + READ_SECONDS
         while [partition for partition in partitions if await consumer.position(partition) < ends[partition]]:
-            polled = await consumer.getmany(timeout_ms=int(READ_SECONDS * 1000))
-            if not polled:
+            polled = await consumer.getmany(timeout_ms=POLL_MILLISECONDS)  # what ends a transaction is no message
+            if polled:
+                deadline = time.monotonic() + READ_SECONDS
+            elif time.monotonic() > deadline:
                 raise WaitAndRetry(f"Kafka gave no dead letters for {READ_SECONDS:.0f} s; try again")
             for partition, records in polled.items():
                 for record in records:

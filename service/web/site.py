@@ -87,6 +87,7 @@ def make_site(desk: Desk, lag: LagHistory, link: OneTimeLink | None) -> ASGIApp:
     app.add_api_route("/livez", _livez, include_in_schema=False, openapi_extra={"x-roles": [], "x-tenants": "none"})
     app.add_exception_handler(HTTPException, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(UnicodeEncodeError, _no_text)
     app.add_exception_handler(FixConfiguration, _unfit)
     app.add_exception_handler(WaitAndRetry, _away)
     app.add_exception_handler(Exception, _fault)
@@ -144,6 +145,12 @@ async def _unfit(request: Request, error: Exception) -> Response:
         return await _away(request, error)
     field, colon, what = said.partition(": ")
     return await _problem(request, Problem(422, said, [(field, what)] if colon else []))
+
+
+async def _no_text(request: Request, error: Exception) -> Response:
+    """JSON can spell half of a character, which nothing can be done with."""
+    assert isinstance(error, UnicodeEncodeError), "it is registered for them"
+    return await _problem(request, Problem(422, "It holds half a character (a lone surrogate), which is no text."))
 
 
 async def _away(request: Request, error: Exception) -> Response:

@@ -1,6 +1,7 @@
 """`GET /v1/changes`: what goes out, as Server-Sent Events, for receivers without Kafka."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from service.web.problems import documented, invalid, too_many
 router = APIRouter()
 STREAMS = 50
 """So many at once; each reads Kafka for itself."""
+STREAM_SECONDS = 3600.0
 EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 SHORT = {topic.name: topic.short for topic in TOPICS}
 
@@ -38,6 +40,7 @@ async def stream(
 
     The event's name is the short one of the topic, its data the message as it is in Kafka. Order within a record is
     that of `sequence`. An event without data comes every few seconds; what was sent again has the same `message_id`.
+    A stream ends after an hour, so that who may not see it any more does not: go on with `Last-Event-ID`.
     """
     state = request.app.state
     after = last_event_id if last_event_id is not None else {"earliest": ""}.get(begin or "now")
@@ -53,9 +56,12 @@ async def stream(
 
     async def events() -> AsyncIterator[str]:
         state.streams += 1
+        ends = time.monotonic() + STREAM_SECONDS
         try:
             async for event in changes(desk.settings, after, wanted):
                 yield _spelled(event)
+                if time.monotonic() > ends:
+                    return
         finally:
             state.streams -= 1
 

@@ -1,6 +1,9 @@
 """What operators watch: how far the lanes are behind, and the dead letters of every tenant."""
 
-from itertools import count as counting
+import heapq
+import re
+from collections import Counter
+from operator import itemgetter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -10,6 +13,7 @@ from contracts.fields import format_timestamp
 from service.admin.dead_letters import Edit, chosen, letter_json, replay
 from service.admin.lag import LaneLag
 from service.admin.lag_history import LagHistory
+from service.kafka.dead_letters import DeadLetter
 from service.web.access import guarded
 from service.web.api.common import AtDesk, Cursor, Limit, Who, after, instant, note, page
 from service.web.problems import invalid, not_found
@@ -17,9 +21,6 @@ from service.web.problems import invalid, not_found
 router = APIRouter()
 Json = dict[str, Any]
 OPERATOR = guarded("operator", tenants="none")
-READ_AT_MOST = 100_000
-"""Dead letters of one look."""
-ID_LENGTH = 30
 
 
 class Replay(BaseModel):
@@ -28,9 +29,9 @@ class Replay(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     ids: list[str] = Field([], max_length=1000)
-    reason: str | None = None
+    reason: str | None = Field(None, max_length=64)
     all: bool = False
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field({}, max_length=100)
 
 
 def lane_json(lag: LaneLag) -> Json:
@@ -68,30 +69,50 @@ async def dead_letters(
     limit: Limit = 100,
     cursor: Cursor = "",
 ) -> Json:
-    """Messages that could not be used, and how many there are of each reason."""
-    skipped = after(cursor)
-    if skipped and not skipped.isdecimal():
+    """Messages that could not be used, the newest first, and how many there are of each reason."""
+    found, sums = await letters_of(desk, reason, since, _place(after(cursor)), limit)
+    last = _spelled(_place_of(found[-1])) if len(found) == limit else None
+    return {**page([letter_json(letter) for letter in found], last), "reasons": sums}
+
+
+Place = tuple[int, int, int]
+"""Where a letter stands among all: its time, partition and offset."""
+
+
+def _place_of(letter: DeadLetter) -> Place:
+    partition, offset = letter.id.split("-")
+    return letter.at, int(partition), int(offset)
+
+
+def _spelled(place: Place) -> str:
+    return "-".join(map(str, place))
+
+
+def _place(cursor: str) -> Place | None:
+    """Of the last letter of the page before. Raises Problem."""
+    if not cursor:
+        return None
+    if not re.fullmatch(r"\d{1,18}-\d{1,9}-\d{1,18}", cursor, re.ASCII):
         raise invalid("cursor", "is none of ours; give back `next` as it came")
-    found, sums = await letters_of(desk, reason, since, int(skipped or 0), limit)
-    last = str(int(skipped or 0) + limit) if len(found) == limit else None
-    return {**page(found, last), "reasons": sums}
+    at, partition, offset = map(int, cursor.split("-"))
+    return at, partition, offset
 
 
 async def letters_of(
-    desk: AtDesk, reason: str | None, since: str | None, skip: int, limit: int
-) -> tuple[list[Json], dict[str, int]]:
-    """Some of them, and how many there are of each reason."""
-    found: list[Json] = []
-    sums: dict[str, int] = {}
-    seen = counting()
-    async for letter in chosen(desk.settings, reason, (instant("since", since) or 0) // 1000, None):
-        sums[letter.reason] = sums.get(letter.reason, 0) + 1
-        number = next(seen)
-        if skip <= number < skip + limit:
-            found.append(letter_json(letter))
-        if number > READ_AT_MOST:
-            break
-    return found, sums
+    desk: AtDesk, reason: str | None, since: str | None, before: Place | None, limit: int
+) -> tuple[list[DeadLetter], dict[str, int]]:
+    """The newest before a place, the newest first, and how many there are in all of each reason."""
+    newest: list[tuple[Place, DeadLetter]] = []
+    sums: Counter[str] = Counter()
+    start = max(instant("since", since) or 0, 0) // 1000
+    async for letter in chosen(desk.settings, reason, start, None):
+        sums[letter.reason] += 1
+        place = _place_of(letter)
+        if before is None or place < before:
+            heapq.heappush(newest, (place, letter))
+        if len(newest) > limit:
+            heapq.heappop(newest)
+    return [letter for _, letter in sorted(newest, key=itemgetter(0), reverse=True)], sums
 
 
 @router.get("/v1/dead-letters/{letter_id}", **OPERATOR)
@@ -120,7 +141,6 @@ async def send_again(request: Request, desk: AtDesk, caller: Who, said: Replay) 
 
 
 def _checked(letter_id: str) -> str:
-    partition, _, offset = letter_id.partition("-")
-    if not (partition.isdecimal() and offset.isdecimal() and len(letter_id) < ID_LENGTH):
+    if not re.fullmatch(r"\d{1,9}-\d{1,18}", letter_id, re.ASCII):
         raise not_found()
     return letter_id

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from contracts.fields import format_timestamp
+from service.admin.dead_letters import letter_json
 from service.web.access import guarded
 from service.web.api.common import AtDesk, Who
 from service.web.api.operations import Replay, history_of, lane_json, letter_of, letters_of, send_again
@@ -25,8 +26,8 @@ async def operations(
     request: Request, desk: AtDesk, reason: Annotated[str, Query(max_length=64)] = "", *, live: bool = True
 ) -> Response:
     """Lanes and dead letters. Not `live`: the lanes as they were when the page was loaded."""
-    letters, sums = await letters_of(desk, reason or None, None, 0, LETTERS)
-    values = {"letters": letters, "sums": sums, "reason": reason, "most": LETTERS}
+    letters, sums = await letters_of(desk, reason or None, None, None, LETTERS)
+    values = {"letters": [letter_json(letter) for letter in letters], "sums": sums, "reason": reason, "most": LETTERS}
     return page(request, "operations.html", {**values, "live": live, **_lanes(request)})
 
 
