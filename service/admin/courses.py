@@ -43,6 +43,8 @@ class Candidate(NamedTuple):
     course: StoredCourse
     message: bytes
     is_new: bool
+    is_dated: bool = False
+    """It says itself when it was."""
 
     @property
     def version(self) -> int:
@@ -87,7 +89,8 @@ async def candidate_of(store: MongoStore, given: dict[str, Any], now: str, where
     accepted, letters = accept_definitions(course, [(_received(message), heard)], Clock(instant, instant))
     if letters:
         raise FixConfiguration(f"{where}: {letters[0][1].explanation}")
-    return Candidate(key, heard.definition, accepted, message, is_new=accepted is not course)
+    is_new = accepted is not course
+    return Candidate(key, heard.definition, accepted, message, is_new, is_dated="changed_at" in given)
 
 
 def parsed(text: str, where: str) -> dict[str, Any]:
@@ -107,13 +110,17 @@ def _spelled(value: object) -> str:
 
 
 def _understood(where: str, value: dict[str, Any]) -> tuple[HeardDefinition, bytes]:
-    identity = uuid5(NAMESPACE, f"course/{json.dumps(value, sort_keys=True)}")
-    message = json.dumps({"message_id": str(identity), **value}).encode()
+    message = json.dumps({"message_id": _derived(value), **value}).encode()
     heard = read(COURSE_DEFINED, message, None)
     if isinstance(heard, Unusable):
         raise FixConfiguration(f"{where}: {heard.explanation}")
     assert isinstance(heard, HeardDefinition), "a definition was read"
     return heard, message
+
+
+def _derived(value: dict[str, Any]) -> str:
+    """An id that follows from all else."""
+    return str(uuid5(NAMESPACE, f"course/{json.dumps(value, sort_keys=True)}"))
 
 
 def _says_the_same(definition: StoredDefinition, newest: StoredDefinition, given: dict[str, Any]) -> bool:
@@ -136,8 +143,18 @@ def _received(message: bytes) -> Received:
 
 async def apply(sender: Sender, store: MongoStore, candidate: Candidate) -> None:
     """Send it to the workers. The same again, before a worker has stored it, sends the same message: it counts once."""
-    await store.uploads.begin(candidate.identity, format_timestamp(candidate.definition.changed_at))
-    await sender.send([Outbound(COURSE_DEFINED.name, candidate.key.encode(), candidate.message, ())])
+    at = format_timestamp(candidate.definition.changed_at)
+    begun = await store.uploads.begin(candidate.identity, at)
+    message = candidate.message if candidate.is_dated else _as_of(candidate.message, begun.started_at)
+    await sender.send([Outbound(COURSE_DEFINED.name, candidate.key.encode(), message, ())])
+
+
+def _as_of(message: bytes, changed_at: str) -> bytes:
+    """As it was sent first, where somebody else sends the same."""
+    value = json.loads(message)
+    said = {name: what for name, what in value.items() if name != "message_id"}
+    own = {} if value["message_id"] == _derived(said) else {"message_id": value["message_id"]}
+    return _understood("definition", {**said, **own, "changed_at": changed_at})[1]
 
 
 async def count_behind(store: MongoStore, candidate: Candidate) -> int:

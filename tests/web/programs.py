@@ -146,12 +146,12 @@ def record(client: httpx2.Client, tenant: str, learner: str, status: str = "comp
 
 
 def course_known(client: httpx2.Client, tenant: str, course: str = "c-1", version: int = 1) -> Json:
-    """A course, once this version is stored."""
+    """A course, once this version is stored, and all records are decided under it."""
 
     def look() -> Json | None:
         answer = client.get(f"/v1/courses/{tenant}/{course}")
         found: Json | None = answer.json() if answer.status_code == 200 else None
-        return found if found is not None and found["version"] >= version else None
+        return found if found is not None and found["version"] >= version and found["state"] == "done" else None
 
     return eventually(look)
 
