@@ -115,13 +115,21 @@ async def _problem(request: Request, error: Exception) -> Response:
     if is_for_programs(request.scope):
         return answer(not_found() if error.status_code == NOT_FOUND else error)
     if error.status_code == UNAUTHORIZED:
-        return RedirectResponse(f"/sign-in?next={quote(request.scope['path'])}", 303)
+        return _to_sign_in(request)
     t = reader_of(request).t
     detail = t("problem.not_found") if error.status_code == NOT_FOUND else error.detail
     values = {"title": f"{error.status_code}", "detail": detail}
     shown = page(request, "problem.html", values, error.status_code)
     shown.headers.update(error.headers or {})
     return shown
+
+
+def _to_sign_in(request: Request) -> Response:
+    """And later back. What renews a part of a page (`PAGE/part`) makes the browser leave the page."""
+    here = request.scope["path"]
+    if "HX-Request" in request.headers:
+        return Response(headers={"HX-Redirect": f"/sign-in?next={quote(here.rpartition('/')[0])}"})
+    return RedirectResponse(f"/sign-in?next={quote(here)}", 303)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

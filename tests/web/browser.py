@@ -25,6 +25,7 @@ from playwright.sync_api import (
     FilePayload,
     Page,
     Request,
+    expect,
     sync_playwright,
 )
 
@@ -56,6 +57,7 @@ def chromium() -> str:
 def open_browser() -> Iterator[Browser]:
     """While this lasts the thread has a running event loop, so it must end before other tests of the process begin."""
     path = chromium()
+    expect.set_options(timeout=WAIT_MILLISECONDS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ALONE)
         yield browser

@@ -436,6 +436,13 @@ def test_after_signing_out_nothing_is_shown(console: Console) -> None:
         expect(page.get_by_role("alert")).to_contain_text("This link was used already")
 
 
+def test_a_page_that_renews_itself_leads_to_the_sign_in_when_the_session_is_over(console: Console) -> None:
+    with console.visit() as page:
+        page.goto("/operations")
+        page.context.clear_cookies()
+        page.wait_for_url("**/sign-in?next=/operations")
+
+
 def test_without_javascript_an_upload_is_played_to_its_end(console: Console) -> None:
     with console.visit(java_script_enabled=False) as page:
         page.goto("/")
