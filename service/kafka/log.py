@@ -66,12 +66,25 @@ class KafkaLog:
         try:
             async with _kafka_answers("initialise the transactional producer"):
                 await producer.start()
+                await self._pass_earlier_commits(producer)
                 await producer.begin_transaction()
                 self._fence = await self._send_one(producer, fence_message(self._group, self._lane))
                 await producer.commit_transaction()
         except (WaitAndRetry, LaneLost):
             await self.discard()
             raise
+
+    async def _pass_earlier_commits(self, producer: AIOKafkaProducer) -> None:
+        """What the group has committed is told only up to what its brokers know to be kept by all of them.
+
+        After all of them were away at once that may be nothing, as if somebody had deleted the group, for as long as
+        they need to find each other. Kafka answers this offset, which is never committed, once it and all before it are
+        known to be kept.
+        """
+        await producer.begin_transaction()
+        place = next(iter(self._partitions.values()))
+        await producer.send_offsets_to_transaction({place: OffsetAndMetadata(0, "")}, self._group)
+        await producer.abort_transaction()
 
     async def committed(self, fallback: Offsets) -> Progress:
         async with _kafka_answers("read the committed offsets"):

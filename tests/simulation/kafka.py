@@ -66,6 +66,7 @@ class Broker:
         self.metadata: dict[TopicPartition, str] = {}
         self._earlier: deque[Committed] = deque(maxlen=50)
         self._told: Committed | None = None
+        self._tells_nothing = False
         self._epochs: dict[str, int] = defaultdict(int)
         self._open: dict[str, Transaction] = {}
         self._clock = 0
@@ -122,16 +123,23 @@ class Broker:
     def come_back(self, commits: int) -> None:
         """All brokers were away at once, and the group's coordinator has forgotten so many of the last commits.
 
-        Never all of a partition: that is how a group looks which somebody has deleted.
+        Never all of a partition: that is how a group looks which somebody has deleted. But until something of the group
+        is written, none knows what the others have, and nothing is told.
         """
         known = [one for one in self._earlier if one[0].keys() == self.offsets.keys()]
         if known:
             offsets, metadata = known[-min(commits, len(known))]
             self._told = dict(offsets), dict(metadata)
+        self._tells_nothing = True
 
     def told(self) -> "Committed":
         """Offsets and metadata that the group has committed, as its coordinator remembers it."""
-        return self._told or (self.offsets, self.metadata)
+        return ({}, {}) if self._tells_nothing else self._told or (self.offsets, self.metadata)
+
+    def write_offsets(self, transactional_id: str, epoch: int) -> None:
+        """They wait in the group for the end of their transaction; all brokers have them, and what was before."""
+        self._check(transactional_id, epoch)
+        self._tells_nothing = False
 
     def _check(self, transactional_id: str, epoch: int) -> None:
         if self._epochs[transactional_id] != epoch:
@@ -284,7 +292,14 @@ class FakeProducer:
         assert self._id is not None
         if await self._pause("offsets"):
             raise KafkaTimeoutError
+        self._broker.write_offsets(self._id, self._epoch)
         self._offsets = dict(offsets)
+
+    async def abort_transaction(self) -> None:
+        assert self._id is not None
+        if await self._pause("abort"):
+            raise KafkaTimeoutError
+        self._broker.abort(self._id, self._epoch)
 
     async def commit_transaction(self) -> None:
         assert self._id is not None

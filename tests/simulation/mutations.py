@@ -126,6 +126,15 @@ def believe_what_the_group_tells() -> Any:
     return patch.object(KafkaLog, "_stands", nothing)
 
 
+def believe_what_is_told_too_early() -> Any:
+    """Committed offsets are asked for while no broker knows what the others have: a group that seems to be deleted."""
+
+    async def nothing(self: KafkaLog, producer: Any) -> None:
+        assert self is not None and producer is not None
+
+    return patch.object(KafkaLog, "_pass_earlier_commits", nothing)
+
+
 def take_what_waits_for_done() -> Any:
     """The committed offset is that of the messages that have overtaken others."""
     return patch.object(Waiting, "firsts", lambda *_: iter(()))
@@ -279,6 +288,7 @@ MUTATIONS: dict[str, tuple[Mutation, range]] = {
     "do not reach": (do_not_reach, range(1000)),
     "forget what has overtaken": (forget_what_has_overtaken, range(300)),
     "believe what the group tells": (believe_what_the_group_tells, range(300)),
+    "believe what is told too early": (believe_what_is_told_too_early, range(300)),
     "take what waits for done": (take_what_waits_for_done, range(300)),
     "go on after a failed poll": (go_on_after_a_failed_poll, range(300)),
     "seek to where the client stands": (seek_to_where_the_client_stands, range(300)),
