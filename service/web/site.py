@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -39,7 +40,8 @@ API = (messages, records, learners, uploads, courses, rules, operations, changes
 PAGES = (look, upload_pages, course_pages, reassign, operate, tables, audit_page, choices)
 AWAY = "Kafka or the database does not answer; try again in a moment."
 AGAIN_SECONDS = 5
-UNAUTHORIZED, NOT_FOUND = 401, 404
+UNAUTHORIZED, NOT_FOUND, NO_SUCH_METHOD = 401, 404, 405
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 ABOUT = """\
 What administrators and programs do with Ratchet, without Kafka: send messages, ask why a record stands as it stands,
 upload, define, reassign, watch. Times are RFC 3339; errors are problem details (RFC 9457). `x-roles` says who may.
@@ -109,9 +111,18 @@ async def _livez() -> Response:
     return PlainTextResponse("ok\n")
 
 
+def _allowed(request: Request) -> str:
+    """All methods of this path: a route that has the path knows only of its own."""
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    routes = request.app.routes
+    return ", ".join(name for name, one in scopes.items() if any(r.matches(one)[0] == Match.FULL for r in routes))
+
+
 async def _problem(request: Request, error: Exception) -> Response:
     """For programs as problem details, for people as a page; who has not signed in is sent to do so."""
     assert isinstance(error, HTTPException), "it is registered for them"
+    if error.status_code == NO_SUCH_METHOD:
+        error.headers = {"Allow": _allowed(request)}
     if is_for_programs(request.scope):
         return answer(not_found() if error.status_code == NOT_FOUND else error)
     if error.status_code == UNAUTHORIZED:

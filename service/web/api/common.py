@@ -16,6 +16,9 @@ from service.web.problems import Problem, invalid
 
 AnId = Annotated[str, Path(pattern=ID_PATTERN)]
 IdQuery = Annotated[str | None, Query(pattern=ID_PATTERN)]
+Moment = Annotated[
+    str | None, Query(description="RFC 3339, with an offset.", json_schema_extra={"format": "date-time"})
+]
 Limit = Annotated[int, Query(ge=1, le=1000, description="So many at most.")]
 Cursor = Annotated[str, Query(max_length=1024, description="`next` of the page before.")]
 Who = Annotated[Caller, Depends(caller_of)]
@@ -52,7 +55,7 @@ def is_known(request: Request, tag: str) -> bool:
 
 def instant(name: str, text: str | None) -> int | None:
     """Microseconds since 1970. Raises Problem that names the parameter."""
-    if text is None or text == "":
+    if text is None:
         return None
     try:
         found = parse_timestamp(text)

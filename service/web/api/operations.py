@@ -15,7 +15,7 @@ from service.admin.lag import LaneLag
 from service.admin.lag_history import LagHistory
 from service.kafka.dead_letters import DeadLetter
 from service.web.access import guarded
-from service.web.api.common import AtDesk, Cursor, Limit, Who, after, instant, note, page
+from service.web.api.common import AtDesk, Cursor, Limit, Moment, Who, after, instant, note, page
 from service.web.problems import invalid, not_found
 
 router = APIRouter()
@@ -65,7 +65,7 @@ async def lag(request: Request) -> Json:
 async def dead_letters(
     desk: AtDesk,
     reason: Annotated[str | None, Query(max_length=64)] = None,
-    since: Annotated[str | None, Query(description="RFC 3339, with an offset.")] = None,
+    since: Moment = None,
     limit: Limit = 100,
     cursor: Cursor = "",
 ) -> Json:

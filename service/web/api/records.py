@@ -1,8 +1,8 @@
 """How records stand, and why: one, its timeline, many by what is said of them, and what would be if."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.fields import format_timestamp, record_key, split_key
@@ -21,7 +21,20 @@ from service.admin.what_if import what_if
 from service.lanes.ports import StoredRecord
 from service.mongo.listing import Listed, Wanted
 from service.web.access import guarded
-from service.web.api.common import UNCHANGED, AnId, AtDesk, Cursor, IdQuery, Limit, Who, after, instant, is_known, page
+from service.web.api.common import (
+    UNCHANGED,
+    AnId,
+    AtDesk,
+    Cursor,
+    IdQuery,
+    Limit,
+    Moment,
+    Who,
+    after,
+    instant,
+    is_known,
+    page,
+)
 from service.web.problems import invalid, not_found
 
 router = APIRouter()
@@ -31,7 +44,6 @@ ASKED: dict[str, Topic] = {
     for topic in (ATTENDANCE_CHANGED, STEP_PROGRESS_CHANGED, EQUIVALENCY_GRANTED, COMPLETION_GRANTED, REASSIGNED)
 }
 Json = dict[str, Any]
-Moment = Annotated[str | None, Query(description="RFC 3339, with an offset.")]
 LOOK = guarded("viewer", "administrator", tenants="path")
 
 

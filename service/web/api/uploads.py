@@ -16,6 +16,8 @@ from service.web.problems import documented, invalid, not_found
 
 router = APIRouter()
 Json = dict[str, Any]
+AT = "RFC 3339, with an offset."
+TIME: dict[str, Any] = {"format": "date-time"}
 KindName = Literal["attendance", "progress", "equivalencies", "completions"]
 REASSIGNMENT = "reassignment"
 BINARY, OTHER = {"type": "string", "format": "binary"}, "application/octet-stream"
@@ -38,10 +40,10 @@ class Reassign(BaseModel):
     tenant_id: Id
     course_id: Id
     learners: list[Id] = Field([], max_length=100_000)
-    completed_before: str | None = Field(None, description="RFC 3339, with an offset.")
+    completed_before: str | None = Field(None, description=AT, json_schema_extra=TIME)
     keep_progress: bool = False
     reason: str | None = Field(None, max_length=1000)
-    due_at: str | None = Field(None, description="RFC 3339, with an offset.")
+    due_at: str | None = Field(None, description=AT, json_schema_extra=TIME)
     allow_unknown: bool = Field(False, description="Reassign learners who have no record in the course, too.")
     undo: str | None = Field(None, max_length=200, description="`undo_with` of a reassignment: take it back.")
     dry_run: bool = True
@@ -83,7 +85,9 @@ async def upload(
     event_id: AnIdField = None,
     session_id: AnIdField = None,
     step_id: AnIdField = None,
-    changed_at: Annotated[str | None, Form(description="Of rows that do not say; RFC 3339.")] = None,
+    changed_at: Annotated[
+        str | None, Form(description="Of rows that do not say; RFC 3339.", json_schema_extra=TIME)
+    ] = None,
     format: Annotated[str | None, Form(max_length=64)] = None,  # noqa: A002  # its name in the command
     sheet: Annotated[str | None, Form(max_length=200)] = None,
     timezone: Annotated[str | None, Form(max_length=64)] = None,
@@ -93,7 +97,7 @@ async def upload(
 ) -> Json:
     """Upload a file, or try it (`dry_run`, as long as nobody says otherwise). Look at `links.self` for its progress."""
     caller.check(tenant_id)
-    instant("changed_at", changed_at)
+    instant("changed_at", changed_at or None)
     ids = {"course_id": course_id, "event_id": event_id, "session_id": session_id, "step_id": step_id}
     how = {"changed_at": changed_at, "format": format, "sheet": sheet, "timezone": timezone, "columns": column}
     given = {"tenant_id": tenant_id, "file_name": file.filename or "file", "again": again, **ids, **how}
