@@ -21,7 +21,7 @@ CALLERS_KEPT = 10_000
 class Item(BaseModel):
     """One message: the short name of its topic, and its value as the topic's schema says."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     topic: Any = Field(description=f"One of {', '.join(BY_SHORT)}.", examples=["attendance-changed"])
     value: Any = Field(description="As the topic's JSON Schema says.")
@@ -30,7 +30,7 @@ class Item(BaseModel):
 class Messages(BaseModel):
     """Up to a thousand, sent in this order."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     messages: list[Item] = Field(min_length=1, max_length=MOST)
 

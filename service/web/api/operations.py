@@ -26,10 +26,10 @@ OPERATOR = guarded("operator", tenants="none")
 class Replay(BaseModel):
     """Which: `ids`, or all of a `reason`, or `all`. `set`: fields of the value, set first."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     ids: list[str] = Field([], max_length=1000)
-    reason: str | None = Field(None, max_length=64)
+    reason: str | None = Field(None, min_length=1, max_length=64)
     all: bool = False
     set: dict[str, Any] = Field({}, max_length=100)
 

@@ -50,7 +50,7 @@ LOOK = guarded("viewer", "administrator", tenants="path")
 class Supposed(BaseModel):
     """A message but for its ids: `{"topic": "attendance-changed", "value": {"event_id": "e-1", "attended": false}}`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     topic: str = Field(description=f"One of {', '.join(ASKED)}.")
     value: Json

@@ -35,7 +35,7 @@ AnIdField = Annotated[str | None, Form(pattern=r"^[A-Za-z0-9._:@+-]{1,128}$")]
 class Reassign(BaseModel):
     """Whom: `learners`, or who has completed the course before `completed_before`, or `undo` with what was sent."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     tenant_id: Id
     course_id: Id
