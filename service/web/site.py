@@ -79,7 +79,7 @@ class Site(FastAPI):
 def make_site(desk: Desk, lag: LagHistory, link: OneTimeLink | None) -> ASGIApp:
     """The application, behind its gate. `link`: how people come in where there is no identity provider."""
     settings = desk.settings
-    app = Site(title="Ratchet", version="1", description=ABOUT, docs_url=None, redoc_url=None)
+    app = Site(title="Ratchet", version="1", description=ABOUT, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.desk, app.state.lag, app.state.streams = desk, lag, 0
     app.state.allowance = Allowance(settings.web_messages_per_second)
     for part in (*API, *PAGES):
