@@ -4,8 +4,11 @@ Whether a letter has been replayed is noted in the database before its batch goe
 number is committed to Kafka with the batch, in one transaction. After a crash the number tells which notes are true.
 """
 
+import heapq
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -24,6 +27,12 @@ BATCH = 500
 WHY_LIMIT = 20
 WITHOUT_VALUE = {"record_limit", "skipped"}
 """Reasons for which a letter may be without the value that the message had."""
+
+
+Letter = DeadLetter
+"""As faces call it."""
+Place = tuple[int, int, int]
+"""Where a letter stands among all: its time, partition and offset."""
 
 
 class Edit(NamedTuple):
@@ -56,6 +65,28 @@ def chosen(settings: Settings, reason: str | None, since: int, ids: Sequence[str
     """
     letters = read(settings, since, ids)
     return letters if reason is None else (letter async for letter in letters if letter.reason == reason)
+
+
+def place_of(letter: DeadLetter) -> Place:
+    """Where it stands among all."""
+    partition, offset = letter.id.split("-")
+    return letter.at, int(partition), int(offset)
+
+
+async def newest(
+    letters: AsyncIterator[DeadLetter], before: Place | None, limit: int
+) -> tuple[list[DeadLetter], Counter[str]]:
+    """The newest before a place, the newest first, and how many there are in all of each reason."""
+    kept: list[tuple[Place, DeadLetter]] = []
+    sums: Counter[str] = Counter()
+    async for letter in letters:
+        sums[letter.reason] += 1
+        place = place_of(letter)
+        if before is None or place < before:
+            heapq.heappush(kept, (place, letter))
+        if len(kept) > limit:
+            heapq.heappop(kept)
+    return [letter for _, letter in sorted(kept, key=itemgetter(0), reverse=True)], sums
 
 
 def edited(letter: DeadLetter, edits: Sequence[Edit]) -> bytes | None:

@@ -1,19 +1,16 @@
 """What operators watch: how far the lanes are behind, and the dead letters of every tenant."""
 
-import heapq
 import re
 from collections import Counter
-from operator import itemgetter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.fields import format_timestamp
-from service.admin.dead_letters import Edit, chosen, letter_json, replay
+from service.admin.dead_letters import Edit, Letter, Place, chosen, letter_json, newest, place_of, replay
 from service.admin.lag import LaneLag
 from service.admin.lag_history import LagHistory
-from service.kafka.dead_letters import DeadLetter
 from service.web.access import guarded
 from service.web.api.common import AtDesk, Cursor, Limit, Moment, Who, after, instant, note, page
 from service.web.problems import invalid, not_found
@@ -71,17 +68,8 @@ async def dead_letters(
 ) -> Json:
     """Messages that could not be used, the newest first, and how many there are of each reason."""
     found, sums = await letters_of(desk, reason, since, _place(after(cursor)), limit)
-    last = _spelled(_place_of(found[-1])) if len(found) == limit else None
+    last = _spelled(place_of(found[-1])) if len(found) == limit else None
     return {**page([letter_json(letter) for letter in found], last), "reasons": sums}
-
-
-Place = tuple[int, int, int]
-"""Where a letter stands among all: its time, partition and offset."""
-
-
-def _place_of(letter: DeadLetter) -> Place:
-    partition, offset = letter.id.split("-")
-    return letter.at, int(partition), int(offset)
 
 
 def _spelled(place: Place) -> str:
@@ -100,19 +88,10 @@ def _place(cursor: str) -> Place | None:
 
 async def letters_of(
     desk: AtDesk, reason: str | None, since: str | None, before: Place | None, limit: int
-) -> tuple[list[DeadLetter], dict[str, int]]:
+) -> tuple[list[Letter], Counter[str]]:
     """The newest before a place, the newest first, and how many there are in all of each reason."""
-    newest: list[tuple[Place, DeadLetter]] = []
-    sums: Counter[str] = Counter()
     start = max(instant("since", since) or 0, 0) // 1000
-    async for letter in chosen(desk.settings, reason, start, None):
-        sums[letter.reason] += 1
-        place = _place_of(letter)
-        if before is None or place < before:
-            heapq.heappush(newest, (place, letter))
-        if len(newest) > limit:
-            heapq.heappop(newest)
-    return [letter for _, letter in sorted(newest, key=itemgetter(0), reverse=True)], sums
+    return await newest(chosen(desk.settings, reason, start, None), before, limit)
 
 
 @router.get("/v1/dead-letters/{letter_id}", **OPERATOR)
