@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,15 @@ HOME = {
 INIT_LINES = range(5, 16)
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Each file once."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 def modules(path: Path) -> Iterator[str]:
     """All that a file imports, wherever in it, by its whole name."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

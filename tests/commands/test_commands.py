@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from contracts.topics import CONSUMED
+from contracts.topics import CONSUMED, LANE_PROGRESS
 from service.admin.simulate import READABLE
 from tests.stack.servers import free_port
 from tests.stack.service import RATCHET, World
@@ -124,7 +124,7 @@ def test_topics_are_created_once_and_then_checked(world: World) -> None:
     if not world.broker.real:
         pytest.skip("the mock broker knows no CreateTopics")
     states = json.loads(world.run("topics", "create", "--json").stdout)
-    assert len(states) == 12
+    assert len(states) == 13
     assert all(state == {**state, "partitions": 4, "created": False} for state in states)
     created = json.loads(world.run("topics", "create", "--json", RATCHET_TOPIC_PREFIX=f"{world.prefix}x.").stdout)
     assert all(state["created"] and state["name"].startswith(f"{world.prefix}x.") for state in created)
@@ -174,7 +174,7 @@ async def test_partitions_that_are_added_while_it_runs_are_told_of_and_taken_up(
     await wire.send([("attendance-changed", ATTENDED)])
     await wire.settled()
     assert len(await wire.read("step-completion-changed")) == 1
-    raise_to_five(names[1:])
+    raise_to_five([*names[1:], world.prefix + LANE_PROGRESS.name])
     assert await asyncio.to_thread(serving.wait, 60) == 3
     assert "have 5 partitions now, not 4; start again with them" in serving.log.read_text()
     again = world.serve().wait_until_ready()
