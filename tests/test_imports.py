@@ -64,7 +64,7 @@ INIT_LINES = range(5, 16)
 
 @cache
 def parsed(path: Path) -> ast.Module:
-    """Each file once. What the collector finds might tell of an error, whose line Python 3.11 parses amid our parsing."""
+    """Each file once. An error that the collector comes upon is told with its line parsed, amid our parsing, in 3.11."""
     gc.disable()
     try:
         return ast.parse(path.read_text("utf-8"))
