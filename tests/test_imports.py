@@ -64,7 +64,7 @@ INIT_LINES = range(5, 16)
 
 @cache
 def parsed(path: Path) -> ast.Module:
-    """Each file once. An error that the collector comes upon is told with its line parsed, amid our parsing, in 3.11."""
+    """Each file once. An error that the collector comes upon is told by parsing its line, amid ours."""
     gc.disable()
     try:
         return ast.parse(path.read_text("utf-8"))
