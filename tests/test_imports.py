@@ -21,7 +21,7 @@ MAY_USE: dict[str, set[str]] = {
     "commands": {"app", "admin", "mongo", "kafka", *LANES, *GROUND, "logs", "clock"},
     "app": {"web", "admin", "mongo", "kafka", "settings"},
     "web": {"admin", "mongo", *LANES, *GROUND, "clock"},
-    "admin": {"mongo", "kafka", *LANES, *GROUND},
+    "admin": {"mongo", "kafka", *LANES, *GROUND, "clock"},
     "mongo": {*LANES, *GROUND},
     "kafka": {"lanes", "contracts", *GROUND},
     "lanes": {"rules", "contracts", "metrics", "errors"},

@@ -25,12 +25,14 @@ from service.lanes.ports import Outbound, Received, Store, StoredCourse, StoredD
 from service.lanes.sweep import pages_behind
 from service.lanes.translate import HeardDefinition, Unusable, read
 from service.mongo.store import MongoStore
+from service.settings import Settings
 
 PAGE = 500
 LOOK_SECONDS = 0.5
 """Between two looks at a re-evaluation."""
 Progress = Callable[[int], None]
 """Is told how many records are through."""
+GAINS, CERTIFIED = "gains the course", "gets a certificate"
 PERCENT = "gets another percent"
 """Of a step, and nothing else."""
 
@@ -175,6 +177,13 @@ async def preview(store: MongoStore, candidate: Candidate, impact: Impact, progr
             records += len(keys)
             progress(len(keys))
     return Effects(tally.counts, tally.named, records)
+
+
+def beyond_cap(effects: Effects, settings: Settings) -> Literal["completions", "certificates"] | None:
+    """Of what there would be so many that a definition waits for its release."""
+    if effects.counts.get(GAINS, 0) > settings.max_new_completions:
+        return "completions"
+    return "certificates" if effects.counts.get(CERTIFIED, 0) > settings.max_new_certificates else None
 
 
 class Reevaluation(NamedTuple):

@@ -16,6 +16,7 @@ from service.admin.formats.catalogue import Format, shipped
 from service.admin.kinds import KINDS
 from service.admin.reassignments import Reassignment, Selection, prepared
 from service.admin.uploads import ADDED, Asked, Upload, arrived, newest, open_file, preview, report_json, upload
+from service.clock import spelled
 from service.errors import FixConfiguration
 from service.mongo.jobs import Job, RowShown
 from service.mongo.store import MongoStore
@@ -80,7 +81,7 @@ async def _upload(settings: Settings, store: MongoStore, job: Job, files: Files,
             file = await newest(store, open_file(path, KINDS[job.kind], asked), again=bool(job.asked.get("again")))
             watched.total = file.row_count
             impacts = path.with_name(f"{path.name}.impact.csv")
-            now = job.created_at.isoformat().replace("+00:00", "Z")
+            now = spelled(job.created_at)
             if job.dry_run:
                 report = await preview(store, file, impacts, now, watched.advance)
             else:
@@ -197,8 +198,7 @@ async def _reassign(settings: Settings, store: MongoStore, job: Job, watched: Wa
     by = "actor" if undo else "reassigned_by"
     told = {"reason": said.get("reason"), by: job.by, "due_at": None if undo else said.get("due_at")}
     about = {name: value for name, value in told.items() if value}
-    now = said.get("now") or job.created_at.isoformat().replace("+00:00", "Z")
-    async with prepared(store, selection, about, now) as reassignment:
+    async with prepared(store, selection, about, spelled(job.created_at)) as reassignment:
         watched.total = len(reassignment)
         unknown = [] if undo else await reassignment.unknown()
         report: dict[str, Any] = {"learners": len(reassignment), "without": reassignment.without}

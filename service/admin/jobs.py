@@ -41,9 +41,18 @@ async def ask(
 async def confirm(desk: Desk, job: Job, by: str) -> Job:
     """Do what a dry run has told of. A second time gives the same job."""
     handed_in = {name: file for name, file in job.files.items() if name in ("file", "learners")}
-    confirmed = Job(f"{job.id}-sent", job.kind, job.tenant_id, by, _now(), job.asked, dry_run=False, files=handed_in)
+    confirmed = Job(_confirmed_id(job), job.kind, job.tenant_id, by, _now(), job.asked, dry_run=False, files=handed_in)
     await desk.store.jobs.add(confirmed)
     return await desk.store.jobs.find(confirmed.id) or confirmed
+
+
+async def confirmed_by(desk: Desk, job: Job) -> Job | None:
+    """The job that does what this one has only told of, once there is one."""
+    return await desk.store.jobs.find(_confirmed_id(job)) if job.dry_run else None
+
+
+def _confirmed_id(job: Job) -> str:
+    return f"{job.id}-sent"
 
 
 def _now() -> datetime:

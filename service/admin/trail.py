@@ -2,14 +2,14 @@
 
 from typing import Any
 
+from service.clock import spelled
 from service.mongo.audit import Entry
 
 
 def entry_json(id_: str, entry: Entry) -> dict[str, Any]:
     """One entry of the audit."""
     about = {name: value for name, value in entry.about.items() if value is not None}
-    at = entry.at.isoformat().replace("+00:00", "Z")
-    return {"id": id_, **entry._asdict(), "at": at, "about": about}
+    return {"id": id_, **entry._asdict(), "at": spelled(entry.at), "about": about}
 
 
 def about_text(entry: Entry) -> str:

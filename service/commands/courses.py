@@ -22,7 +22,6 @@ FileArgument = Annotated[Path, typer.Argument(help="YAML with the fields of cour
 TenantArgument = Annotated[str, typer.Argument(help="tenant_id")]
 CourseArgument = Annotated[str, typer.Argument(help="course_id")]
 LOSES = "loses the course"
-GAINS = "gains the course"
 CERTIFIED = "gets a certificate"
 
 
@@ -162,9 +161,12 @@ def preview(file: FileArgument, as_json: JsonOption = False) -> None:
 
 
 def _too_much(effects: "Effects", settings: "Settings") -> str | None:
-    if effects.counts.get(GAINS, 0) > settings.max_new_completions:
+    from service.admin.courses import beyond_cap
+
+    beyond = beyond_cap(effects, settings)
+    if beyond == "completions":
         return f"More than {settings.max_new_completions:,} learners would complete it"
-    if effects.counts.get(CERTIFIED, 0) > settings.max_new_certificates:
+    if beyond == "certificates":
         return f"More than {_certificates(settings.max_new_certificates)} would be issued"
     return None
 

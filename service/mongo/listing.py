@@ -1,5 +1,6 @@
 """Records as lists show them: found by what is said of them, counted by how they stand. For commands and pages."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ class Wanted(NamedTuple):
         if self.tenants is not None:
             parts.append({"$or": [self._of(tenant_id) for tenant_id in self.tenants]} if self.tenants else {"_id": ""})
         elif self.course_id:
-            parts.append({"course_key": {"$regex": f"/{_escaped(self.course_id)}$"}})
+            parts.append({"course_key": {"$regex": f"/{re.escape(self.course_id)}$"}})
         for name in ("status", "evidence", "completed_via"):
             value = getattr(self, name)
             if value is not None:
@@ -45,10 +46,6 @@ class Wanted(NamedTuple):
         if self.course_id:
             return {"course_key": course_key(tenant_id, self.course_id)}
         return within(f"{tenant_id}/{self.learner_id}/" if self.learner_id else f"{tenant_id}/")
-
-
-def _escaped(text: str) -> str:
-    return "".join(letter if letter.isalnum() else f"\\{letter}" for letter in text)
 
 
 class Listed(NamedTuple):

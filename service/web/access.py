@@ -36,6 +36,11 @@ class Caller(NamedTuple):
         """Whether the tenant is one of theirs."""
         return tenant_id in self.tenants or EVERY_TENANT in self.tenants
 
+    @property
+    def named_tenants(self) -> list[str]:
+        """Those that are spelled out, to choose from; empty where it is every one."""
+        return sorted(self.tenants - {EVERY_TENANT})
+
     def check(self, tenant_id: str) -> None:
         """Raises Problem where it is not."""
         if not self.sees(tenant_id):

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel
 
-from service.admin.courses import Candidate, apply, candidate_of, preview, reevaluation, release
+from service.admin.courses import Candidate, apply, beyond_cap, candidate_of, preview, reevaluation, release
 from service.admin.courses import all_reevaluations as every
 from service.admin.courses import course_json as shown
 from service.admin.courses import listed_json as listed
 from service.admin.desk import Desk
-from service.admin.impact import Effects, Impact
+from service.admin.impact import Impact
 from service.clock import now
 from service.web.access import guarded
 from service.web.api.common import UNCHANGED, AnId, AtDesk, IdQuery, Who, is_known, moved, note
@@ -83,7 +83,7 @@ async def look_ahead(desk: AtDesk, tenant_id: AnId, course_id: AnId, definition:
         "is_new": candidate.is_new,
         "records": effects.records,
         "effects": {effect: effects.counts.get(effect, 0) for effect in effects.named},
-        "would_pause": candidate.is_new and would_pause(effects, desk),
+        "would_pause": candidate.is_new and beyond_cap(effects, desk.settings) is not None,
     }
 
 
@@ -99,13 +99,6 @@ async def let_go(request: Request, desk: AtDesk, caller: Who, tenant_id: AnId, c
     await note(request, caller, "release", tenant_id, {"course_id": course_id, "version": found.newest.version})
     await release(desk.store, key)
     return {"course": key, "version": found.newest.version, "released": True}
-
-
-def would_pause(effects: Effects, desk: Desk) -> bool:
-    """Whether so many would complete it, or get a certificate, that it waits for its release."""
-    settings = desk.settings
-    gains, certified = effects.counts.get("gains the course", 0), effects.counts.get("gets a certificate", 0)
-    return gains > settings.max_new_completions or certified > settings.max_new_certificates
 
 
 async def candidate_at(desk: Desk, tenant_id: str, course_id: str, definition: Json) -> Candidate:

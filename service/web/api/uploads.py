@@ -142,9 +142,13 @@ async def asked(
     """A job, noted before it is begun unless it only looks."""
     desk = request.app.state.desk
     if not dry_run:
-        about = {"kind": kind, "course_id": given.get("course_id"), "file_name": given.get("file_name")}
-        await note(request, caller, "upload" if kind in KINDS else kind, tenant_id, about)
+        await _note(request, caller, kind, tenant_id, given)
     return await jobs.ask(desk, kind, tenant_id, caller.name, given, dry_run, files)
+
+
+async def _note(request: Request, caller: Caller, kind: str, tenant_id: str, asked: Mapping[str, Any]) -> None:
+    about = {"kind": kind, "course_id": asked.get("course_id"), "file_name": asked.get("file_name")}
+    await note(request, caller, "upload" if kind in KINDS else kind, tenant_id, about)
 
 
 def _routes(path: str) -> None:
@@ -187,8 +191,7 @@ async def confirmed(request: Request, caller: Caller, job: Job) -> Job:
     """The job that does what this one has only told of. Raises Problem where it cannot."""
     if not job.dry_run or job.state != "done":
         raise moved("Only a dry run that is done can be confirmed.")
-    about = {"kind": job.kind, "course_id": job.asked.get("course_id"), "file_name": job.asked.get("file_name")}
-    await note(request, caller, "upload" if job.kind in KINDS else job.kind, job.tenant_id, about)
+    await _note(request, caller, job.kind, job.tenant_id, job.asked)
     return await jobs.confirm(request.app.state.desk, job, caller.name)
 
 

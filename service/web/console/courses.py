@@ -11,14 +11,24 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from contracts.fields import format_timestamp
-from service.admin.courses import Reevaluation, all_reevaluations, apply, parsed, preview, reevaluation, release, watch
+from service.admin.courses import (
+    Reevaluation,
+    all_reevaluations,
+    apply,
+    beyond_cap,
+    parsed,
+    preview,
+    reevaluation,
+    release,
+    watch,
+)
 from service.admin.courses import listed_json as listed
 from service.admin.impact import Impact
 from service.errors import FixConfiguration
 from service.lanes.ports import StoredDefinition
 from service.web.access import guarded
 from service.web.api.common import AnId, AtDesk, Who, note
-from service.web.api.courses import candidate_at, would_pause
+from service.web.api.courses import candidate_at
 from service.web.console.forms import form_of, go, text_of
 from service.web.console.render import page
 from service.web.problems import invalid, not_found
@@ -43,7 +53,7 @@ async def courses(
     """All courses, those that wait for a release first."""
     found = [listed(seen) async for seen in all_reevaluations(desk.store, caller.only(tenant))]
     shown = sorted(found, key=lambda one: one["state"] != "paused")
-    return page(request, "courses.html", {"courses": shown, "tenant": tenant, "own": sorted(caller.tenants - {"*"})})
+    return page(request, "courses.html", {"courses": shown, "tenant": tenant, "own": caller.named_tenants})
 
 
 @router.get("/courses/new", **guarded("administrator", tenants="none"))
@@ -145,7 +155,7 @@ async def try_or_apply(request: Request, desk: AtDesk, caller: Who, tenant_id: A
         return page(request, "course_applied.html", _editing(tenant_id, course_id, text, version=candidate.version))
     effects = await preview(desk.store, candidate, Impact(None), lambda _: None)
     told = {"effects": effects, "version": candidate.version, "is_new": candidate.is_new}
-    pauses = would_pause(effects, desk)
+    pauses = beyond_cap(effects, desk.settings) is not None
     return page(request, "course_edit.html", _editing(tenant_id, course_id, text, would_pause=pauses, **told))
 
 

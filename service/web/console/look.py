@@ -48,7 +48,7 @@ async def search(
     begins: Annotated[str, Query(max_length=128)] = "",
 ) -> Response:
     """Learners whose ids begin so."""
-    own = sorted(caller.tenants - {"*"})
+    own = caller.named_tenants
     tenant = tenant or (own[0] if len(own) == 1 else "")
     found = await desk.store.listing.learners(tenant, begins.strip(), FOUND) if tenant else []
     values = {"tenant": tenant, "begins": begins, "found": found, "most": FOUND, "own": own}

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from service.admin.jobs import confirmed_by
 from service.web.access import guarded
 from service.web.api.common import AtDesk, Who
 from service.web.api.uploads import REASSIGNMENT, Reassign, confirmed, file_of, job_json, job_of, reassigned
@@ -30,7 +31,7 @@ async def reassignments(
     newest = await desk.store.jobs.newest(caller.only(None), "", LISTED)
     said = {"undo": undo[:200], "tenant_id": tenant[:128], "course_id": course[:128]}
     jobs = [job_json(job) for job in newest if job.kind == REASSIGNMENT]
-    return page(request, "reassign.html", {"jobs": jobs, "own": sorted(caller.tenants - {"*"}), "said": said})
+    return page(request, "reassign.html", {"jobs": jobs, "own": caller.named_tenants, "said": said})
 
 
 @router.post("/reassign", **guarded("administrator", tenants="body"))
@@ -61,7 +62,7 @@ async def begin(request: Request, caller: Who) -> Response:
 async def one(request: Request, desk: AtDesk, caller: Who, job_id: str) -> Response:
     """What would become of each, or has; how to take it back."""
     job = await job_of(desk, caller, API, job_id)
-    sent = await desk.store.jobs.find(f"{job.id}-sent") if job.dry_run else None
+    sent = await confirmed_by(desk, job)
     values = {"job": job_json(job), "asked": job.asked, "sent": sent and job_json(sent), "wrong": False}
     return page(request, "reassignment.html", values)
 

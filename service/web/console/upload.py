@@ -1,5 +1,6 @@
 """Uploads: a file is tried, every row gets a verdict, the impact is told; then it is sent, and followed."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -8,6 +9,7 @@ from starlette.responses import Response
 from contracts.fields import ID_PATTERN
 from service.admin.formats.catalogue import shipped
 from service.admin.job_work import GIVEN
+from service.admin.jobs import confirmed_by
 from service.admin.kinds import KINDS
 from service.mongo.jobs import Job
 from service.web.access import guarded
@@ -42,7 +44,7 @@ async def uploads(request: Request, desk: AtDesk, caller: Who) -> Response:
 
 
 def _choices(caller: Who) -> dict[str, Any]:
-    return {"kinds": list(KINDS), "formats": shipped(), "own": sorted(caller.tenants - {"*"})}
+    return {"kinds": list(KINDS), "formats": shipped(), "own": caller.named_tenants}
 
 
 @router.post("/uploads", **guarded("administrator", tenants="body"))
@@ -63,8 +65,6 @@ async def begin(request: Request, caller: Who) -> Response:
 
 def _said(form: Any) -> tuple[str, dict[str, Any]]:
     """Raises Problem that names the field."""
-    import re
-
     given: dict[str, Any] = texts_of(form, *TEXTS)
     for name in GIVEN:
         if name in given and not re.fullmatch(ID_PATTERN, given[name]):
@@ -96,7 +96,7 @@ async def upload(
     following = paged([], str(found[-1].line) if len(found) == ROWS else None)["next"]
     values = {"rows": found, "verdict": verdict, "next": following, "said": job.asked, **_choices(caller)}
     values["words"] = Words(reader_of(request))
-    sent = await desk.store.jobs.find(f"{job.id}-sent") if job.dry_run else None
+    sent = await confirmed_by(desk, job)
     return page(request, "upload.html", {"job": job_json(job), "sent": sent and job_json(sent), **values})
 
 
