@@ -64,12 +64,16 @@ def _judge_lane(number: int, window: Sequence[Sample]) -> LaneLag:
 def _status(seen: Sequence[LaneSample], *, members: bool) -> Status:
     if seen[-1].unreadable:
         return "unreadable"
-    if len(seen) > 1 and all(sample.blocked and sample.stable == seen[0].stable for sample in seen):
+    if len(seen) > 1 and frozenset.intersection(*(sample.stuck_at for sample in seen)):
         return "blocked"
     if any(sample.lag_messages == 0 for sample in seen):
         return "ok"
+    if not members and seen[-1].committed == seen[0].committed:
+        return "stopped"
+    if len(seen) == 1:
+        return "ok"  # whether it gets on shows with the next sample
     if seen[-1].committed == seen[0].committed:
-        return "stalled" if members else "stopped"
+        return "stalled"
     falls = any(later.lag_messages < earlier.lag_messages for earlier, later in pairwise(seen))
     return "ok" if falls else "warning"
 
@@ -77,11 +81,15 @@ def _status(seen: Sequence[LaneSample], *, members: bool) -> Status:
 async def watch(
     reader: LagReader, window_seconds: float, every_seconds: float
 ) -> AsyncIterator[tuple[list[LaneLag], bool]]:
-    """What the latest window says, after each sample, for ever; and whether more samples could say nothing else."""
+    """What the latest window says, after each sample, for ever; and whether that is sure.
+
+    It is once the samples span the window, however long they took, or when nothing waits.
+    """
     window: list[Sample] = []
     while True:
         window.append(await reader.sample())
-        while window[-1].at - window[0].at > window_seconds:
+        while len(window) > 1 and window[-1].at - window[1].at >= window_seconds:
             window.pop(0)
-        yield judge(window), not any(lane.lag_messages or lane.blocked for lane in window[-1].lanes.values())
+        quiet = not any(lane.lag_messages or lane.stuck_at for lane in window[-1].lanes.values())
+        yield judge(window), quiet or window[-1].at - window[0].at >= window_seconds
         await asyncio.sleep(every_seconds)

@@ -1,7 +1,6 @@
 """`ratchet lag`."""
 
 import json
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,15 +39,14 @@ def lag(
         from service.kafka.lag import open_lag_reader
 
         judged: list[LaneLag] = []
-        deadline = time.monotonic() + window_seconds
         async with open_lag_reader(settings, group) as reader:
             with Live(console=console(), auto_refresh=False, transient=not watching) as live:
-                async for judged, is_quiet in watch(reader, window_seconds, min(1.0, window_seconds / 4)):
+                async for judged, is_sure in watch(reader, window_seconds, min(1.0, window_seconds / 4)):
                     if watching and not as_json:
                         live.update(_table(judged), refresh=True)
                     elif watching:
                         typer.echo(_json(judged))
-                    elif is_quiet or time.monotonic() > deadline:
+                    elif is_sure:
                         break
         return judged
 

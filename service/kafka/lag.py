@@ -24,16 +24,16 @@ EMPTY = {"Empty", "Dead"}
 
 
 class LaneSample(NamedTuple):
-    """One lane at one instant, over all its topics. `stable`: up to where it can be read.
+    """One lane at one instant, over all its topics.
 
-    `blocked`: something lies behind that; `unreadable`: its next batch cannot be unpacked.
+    `stuck_at`: topic and offset of each open transaction, which cannot be read beyond; `unreadable`: the next batch
+    cannot be unpacked.
     """
 
     committed: int
     lag_messages: int
     lag_seconds: float
-    stable: int = 0
-    blocked: bool = False
+    stuck_at: frozenset[tuple[str, int]] = frozenset()
     unreadable: bool = False
 
 
@@ -97,8 +97,7 @@ class LagReader:
                 committed=sum(done[tp].offset for tp in own),
                 lag_messages=sum(one.messages for one in there),
                 lag_seconds=max((now - one.oldest / 1000 for one in there), default=0.0),
-                stable=sum(ends[tp] for tp in own),
-                blocked=any(written[tp] > ends[tp] for tp in own),
+                stuck_at=frozenset((tp.topic, ends[tp]) for tp in own if written[tp] > ends[tp]),
                 unreadable=any(one.unreadable for one in there),
             )
         return Sample(now, members, lanes)

@@ -6,16 +6,21 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from service.admin.lag import LaneLag, judge
-from service.kafka.lag import LaneSample, Sample
+from service.admin.lag import LaneLag, judge, watch
+from service.kafka.lag import LagReader, LaneSample, Sample
 from tests.commands.test_commands import ATTENDED, DEFINITION
 from tests.stack.service import World
 from tests.stack.wire import Wire
 
 Seen = list[tuple[int, int]]
+
+
+def stuck(topic: str, offset: int) -> frozenset[tuple[str, int]]:
+    return frozenset({(topic, offset)})
 
 
 @pytest.mark.parametrize(
@@ -32,6 +37,7 @@ Seen = list[tuple[int, int]]
         ([(10, 9), (10, 90)], True, "stalled"),
         ([(10, 9), (10, 9)], False, "stopped"),
         ([(10, 9)], False, "stopped"),
+        ([(10, 9)], True, "ok"),
     ],
 )
 def test_the_rules(seen: Seen, members: bool, status: str) -> None:
@@ -48,14 +54,15 @@ def test_the_rules(seen: Seen, members: bool, status: str) -> None:
 @pytest.mark.parametrize(
     ("lanes", "status"),
     [
-        ([LaneSample(5, 0, 0.0, 9, blocked=True)] * 2, "blocked"),
-        ([LaneSample(5, 3, 0.0, 9, blocked=True)] * 2, "blocked"),
-        ([LaneSample(5, 0, 0.0, 9, blocked=True), LaneSample(5, 0, 0.0, 12, blocked=True)], "ok"),
-        ([LaneSample(5, 0, 0.0, 9, blocked=True), LaneSample(5, 0, 0.0, 9)], "ok"),
-        ([LaneSample(5, 0, 0.0, 9, blocked=True)], "ok"),
-        ([LaneSample(5, 3, 0.0, 9), LaneSample(6, 2, 0.0, 9, unreadable=True)], "unreadable"),
+        ([LaneSample(5, 0, 0.0, stuck("a", 9))] * 2, "blocked"),
+        ([LaneSample(5, 3, 0.0, stuck("a", 9))] * 2, "blocked"),
+        ([LaneSample(5, 0, 0.0, stuck("a", 9)), LaneSample(5, 0, 0.0, stuck("a", 9) | stuck("b", 4))], "blocked"),
+        ([LaneSample(5, 0, 0.0, stuck("a", 9)), LaneSample(5, 0, 0.0, stuck("a", 12))], "ok"),
+        ([LaneSample(5, 0, 0.0, stuck("a", 9)), LaneSample(5, 0, 0.0)], "ok"),
+        ([LaneSample(5, 0, 0.0, stuck("a", 9))], "ok"),
+        ([LaneSample(5, 3, 0.0), LaneSample(6, 2, 0.0, unreadable=True)], "unreadable"),
     ],
-    ids=["hangs", "hangs while others wait", "moves", "ended", "seen once", "damaged"],
+    ids=["hangs", "hangs while others wait", "hangs beside another", "moves", "ended", "seen once", "damaged"],
 )
 def test_what_cannot_be_read_is_no_matter_of_falling_behind(lanes: list[LaneSample], status: str) -> None:
     assert judge([Sample(float(at), True, {0: lane}) for at, lane in enumerate(lanes)])[0].status == status
@@ -64,6 +71,28 @@ def test_what_cannot_be_read_is_no_matter_of_falling_behind(lanes: list[LaneSamp
 def test_the_trend_is_messages_a_second() -> None:
     window = [Sample(at, True, {0: LaneSample(100 - lag, lag, 1.0)}) for at, lag in ((10.0, 100), (14.0, 60))]
     assert judge(window)[0] == LaneLag(0, "ok", 60, 1.0, -10.0)
+
+
+class SlowReader:
+    """Takes longer for a sample than the window is."""
+
+    def __init__(self, lane: LaneSample, every_seconds: float) -> None:
+        self.at, self.lane, self.every_seconds = 0.0, lane, every_seconds
+
+    async def sample(self) -> Sample:
+        self.at += self.every_seconds
+        return Sample(self.at, True, {0: self.lane})
+
+
+@pytest.mark.parametrize(("every_seconds", "samples"), [(2.5, 2), (1.0, 3)])
+async def test_a_status_is_sure_once_the_samples_span_the_window(every_seconds: float, samples: int) -> None:
+    reader = SlowReader(LaneSample(5, 3, 0.0, stuck("a", 9)), every_seconds)
+    said = []
+    async for judged, is_sure in watch(cast(LagReader, reader), 2.0, 0.0):
+        said.append(judged[0].status)
+        if is_sure:
+            break
+    assert (len(said), said[-1]) == (samples, "blocked")
 
 
 async def test_lag_from_nobody_there_to_nothing_behind(world: World, wire: Wire) -> None:
