@@ -93,8 +93,9 @@ def _merged(row: Row, said: Said, connections: Sequence[Connection], course: Cou
         most = course.scheduled_minutes(step_id, session_id)
         minutes = attended_minutes(connections, window if is_placed else None, most)
     except Outside:
-        why = f"its times are outside the {'event' if session_id is None else 'session'}, which starts at "
-        return Judged(row, "invalid", f"{why}{course.starts_at(step_id, session_id)}; see --timezone", None)
+        what, start = "event" if session_id is None else "session", course.starts_at(step_id, session_id)
+        why = f"its times are outside the {what}, which starts at {start}; see --timezone"
+        return Judged(row, "invalid", why, None)
     count = len(connections)
     how = f"{minutes} minutes from {count} {'connection' if count == 1 else 'connections'}"
     unclipped = window is not None and not is_placed

@@ -107,7 +107,7 @@ def test_an_id_of_128_characters_stands_there_whole(
 
 
 def test_every_page_is_there_in_german_and_fits_a_phone(console: Console, pages: dict[str, str]) -> None:
-    wide = []
+    wide, english = [], {}
     with console.visit(ANSWERS, locale="de-DE", timezone_id="Europe/Vienna", viewport=PHONE) as page:
         for name, path in pages.items():
             page.goto(path)
@@ -115,7 +115,9 @@ def test_every_page_is_there_in_german_and_fits_a_phone(console: Console, pages:
             assert page.locator("html").get_attribute("lang") == "de"
             scrolled, width = page.evaluate(WIDTHS)
             wide += [name] if scrolled > width else []
+            english[name] = page.locator("[lang=en]").all_inner_texts()
     assert not wide
+    assert {name: texts for name, texts in english.items() if texts} == {"choices": ["English"]}
 
 
 def test_what_forms_lead_to_is_accessible_too(console: Console) -> None:

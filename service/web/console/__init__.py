@@ -2,7 +2,8 @@
 
 In come requests whose caller is known; out go pages. What a page shows comes from service.admin and service.web.api.
 
-    render          templates, language, zone; texts/ has one file a language, templates/ the pages, static/ the rest
+    render          templates, language, zone; templates/ has the pages, static/ what they need
+    catalogue       what is said, a file of texts/ a language; sentences finds what the service tells in it
     words, picture  facts and changes in words; percent over time as SVG
     forms           what a form says, once its token is checked
     look            why: learners, records, their timelines, what would happen if

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from service.web.access import guarded
+from service.web.console.catalogue import LANGUAGES
 from service.web.console.forms import form_of, go, text_of
-from service.web.console.render import LANGUAGES, page, zones
+from service.web.console.render import page, zones
 
 router = APIRouter(include_in_schema=False)
 YEAR_SECONDS = 365 * 24 * 3600

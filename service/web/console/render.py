@@ -1,6 +1,5 @@
 """Templates, and who reads them: language and time zone."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-import yaml
 from babel.core import negotiate_locale
 from babel.dates import format_datetime
 from babel.numbers import format_decimal
@@ -21,28 +19,13 @@ from contracts.fields import parse_timestamp
 from service.admin.lag import LaneLag
 from service.admin.lag_history import WINDOW, LagHistory
 from service.web.access import Caller
+from service.web.console.catalogue import LANGUAGES, texts
+from service.web.console.sentences import translated
 
 HERE = Path(__file__).parent
-LANGUAGES = tuple(sorted(path.stem for path in (HERE / "texts").glob("*.yaml")))
 DEFAULT = "en"
 LANES_TOLD = 3
 DASH = "\N{EN DASH}"
-
-
-@cache
-def texts(language: str) -> Mapping[str, str]:
-    """All sentences of a language by name."""
-    loaded = yaml.safe_load((HERE / "texts" / f"{language}.yaml").read_text("utf-8"))
-    return dict(_flat("", loaded))
-
-
-def _flat(prefix: str, node: Any) -> Any:
-    for name, value in node.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, dict):
-            yield from _flat(f"{path}.", value)
-        else:
-            yield path, str(value)
 
 
 class Reader(NamedTuple):
@@ -59,6 +42,11 @@ class Reader(NamedTuple):
     def has(self, name: str) -> bool:
         """Whether the catalogue has it."""
         return name in texts(self.language)
+
+    def told(self, text: str) -> Markup:
+        """What the service tells in English; marked as English where the catalogue does not have it."""
+        said = translated(self.language, text) if text else ""
+        return escape(said) if said is not None else Markup('<span lang="en">{}</span>').format(text)
 
     def number(self, value: float) -> str:
         """As people of this language write it."""
@@ -114,6 +102,7 @@ def page(request: Request, template: str, values: dict[str, Any] | None = None, 
     reader, caller = reader_of(request), getattr(request.state, "caller", None)
     said = {
         "t": reader.t,
+        "told": reader.told,
         "reader": reader,
         "time": reader.time,
         "time_text": reader.time_text,

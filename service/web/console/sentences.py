@@ -1,0 +1,68 @@
+"""What rows and dead letters are told in English, in the reader's words where the catalogue has them.
+
+The catalogue's `said` has sentences as the service makes them, with names for what varies. A text is one of them or
+several joined by "; ", each perhaps behind the fields that it is about ("Minutes: ") and the cell ("'abc' ").
+"""
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+from service.web.console.catalogue import texts
+
+GROUP = "said."
+ABOUT = r"(?P<about_>(?:[^;]{1,300}?: )?(?:(?:'[^']*'|\"[^\"]*\")(?:… \([\d,]+ characters\))? )?)"
+PARTS = 8
+"""A text is looked at as so many sentences at most."""
+CHARACTERS = 600
+"""Of a sentence; none of the service's is longer."""
+VARIES = r"\{(\w+)\}"
+
+
+class Sentence(NamedTuple):
+    """In English as a pattern, and its fixed words; in the reader's language with the same names."""
+
+    pattern: re.Pattern[str]
+    fixed: tuple[str, ...]
+    translated: str
+
+
+def translated(language: str, text: str) -> str | None:
+    """In this language; None where a part of it is not in the catalogue."""
+    return _translated(_sentences(language), text, PARTS)
+
+
+def _translated(sentences: tuple[Sentence, ...], text: str, parts: int) -> str | None:
+    whole = _one(sentences, text)
+    if whole is not None or parts <= 1:
+        return whole
+    for at in [found.start() for found in re.finditer("; ", text)][:PARTS]:
+        first, rest = _one(sentences, text[:at]), text[at + 2 :]
+        if first is not None and (others := _translated(sentences, rest, parts - 1)) is not None:
+            return f"{first}; {others}"
+    return None
+
+
+def _one(sentences: tuple[Sentence, ...], text: str) -> str | None:
+    if len(text) > CHARACTERS:
+        return None
+    for sentence in sentences:
+        found = sentence.pattern.fullmatch(text) if all(words in text for words in sentence.fixed) else None
+        if found is not None:
+            said = found.groupdict()
+            return said.pop("about_") + sentence.translated.format(**said)
+    return None
+
+
+@cache
+def _sentences(language: str) -> tuple[Sentence, ...]:
+    """Those with more fixed words first, so that none is taken for a vaguer one."""
+    said = [(name.removeprefix(GROUP), text) for name, text in texts(language).items() if name.startswith(GROUP)]
+    said.sort(key=lambda one: -len(re.sub(VARIES, "", one[0])))
+    return tuple(Sentence(_pattern(english), tuple(re.split(VARIES, english)[::2]), text) for english, text in said)
+
+
+def _pattern(english: str) -> re.Pattern[str]:
+    parts = re.split(VARIES, english)
+    spelled = [f"(?P<{part}>.{{1,200}}?)" if number % 2 else re.escape(part) for number, part in enumerate(parts)]
+    return re.compile(ABOUT + "".join(spelled), re.DOTALL)
