@@ -74,7 +74,7 @@ class Simulation:
     def _decide(self, received: Received, item: HeardFact | HeardRequest) -> Iterator[Line]:
         stored = self._records.get(item.key) or StoredRecord(item.key, 0, Record())
         timeline = course_timeline(self._courses.get(item.course_key))
-        decided, _, letters = decide_record(stored, [(received, item)], timeline, self._clock(), {})
+        decided, _, letters, _ = decide_record(stored, [(received, item)], timeline, self._clock(), {})
         yield from _dead_letters(letters)
         if decided.record.facts:
             yield from (_change(item.key, pending) for pending in decided.pending)

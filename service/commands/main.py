@@ -2,6 +2,8 @@
 
 import os
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -49,6 +51,21 @@ app.command(epilog="Example: ratchet explain acme l-1001 safety-101")(explain)
 app.command(epilog="Example: ratchet reassign --tenant acme --course safety-101 --file learners.csv --dry-run")(
     reassign.reassign
 )
+
+
+def _say_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ratchet {version('ratchet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _ratchet(
+    _: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

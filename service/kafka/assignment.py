@@ -84,6 +84,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
                 task.add_done_callback(self._lane_ended)
             self.by_number[number] = lane
         self._joined = True
+        metrics.REBALANCES.inc()
         log.info("lanes assigned", extra={"lanes": sorted(self.by_number)})
 
     def _make_log(self, number: int) -> KafkaLog:
@@ -123,6 +124,8 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             self._outages = {"kafka": await self._kafka_outage(), "mongodb": await self._mongodb_outage()}
+            for name, outage in self._outages.items():
+                metrics.OUTAGES.labels(name).set(outage is not None)
             if not self._outages["kafka"]:
                 await self._look_for_hanging_transactions()
                 await self._look_at_partitions()
@@ -189,11 +192,12 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             for state in get_args(State):
                 metrics.LANES.labels(state).set(states.count(state))
             for number in self._measured - set(self.by_number):
-                metrics.LAG_MESSAGES.remove(number)  # it is somebody else's to tell now
+                metrics.forget_lane(number)  # it is somebody else's to tell now
             self._measured = set(self.by_number)
             for lane in lanes:
                 lag_messages = await lane.lag_messages()
                 metrics.LAG_MESSAGES.labels(lane.number).set(lag_messages)
+                metrics.LAG_SECONDS.labels(lane.number).set(lane.lag_seconds())
                 if lane.state == "open" and not lag_messages:
                     lane.active_at = time.monotonic()  # there was nothing to do
                 still_seconds = time.monotonic() - lane.active_at

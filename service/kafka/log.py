@@ -18,6 +18,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
 from contracts.topics import LANE_PROGRESS
+from service import metrics
 from service.errors import LaneLost, WaitAndRetry
 from service.kafka.batches import TooLong
 from service.kafka.clients import CALL_SECONDS
@@ -179,8 +180,10 @@ class KafkaLog:
                 reach("before_commit")
                 await producer.commit_transaction()
         except (WaitAndRetry, LaneLost):
+            metrics.TRANSACTIONS.labels("aborted").inc()
             await self.discard()
             raise
+        metrics.TRANSACTIONS.labels("committed").inc()
 
     async def send(self, topic: str, messages: Iterable[Outbound]) -> dict[int, int]:
         """Rare enough for a producer of its own each time, which no earlier failure has spoilt."""

@@ -14,7 +14,7 @@ from contracts import headers
 from contracts.fields import course_key_of
 from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
-from rules.values import Change, Fact, Instant, Record, Step, StepDefinition, Timeline
+from rules.values import Change, Decision, Fact, Instant, Record, Step, StepDefinition, Timeline
 from rules.window import recall, shorten
 from service.errors import Unreadable
 from service.lanes.bounds import (
@@ -79,6 +79,8 @@ class Decided(NamedTuple):
     stored: StoredRecord
     page: Page | None
     letters: Sequence[Letter]
+    decisions: Sequence[Decision] = ()
+    """New ones."""
 
 
 class Refused(Exception):
@@ -159,8 +161,8 @@ def decide_record(
         stored.key, stored.rev, replace(record, decisions=()), pending, stored.decisions + new, asked
     )
     if facts_in_record is None:
-        return Decided(decided, None, letters)
-    return Decided(*_shortened(decided, stored, history, facts_in_record, timeline), letters)
+        return Decided(decided, None, letters, record.decisions)
+    return Decided(*_shortened(decided, stored, history, facts_in_record, timeline), letters, record.decisions)
 
 
 def _hear(

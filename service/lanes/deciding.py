@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from contracts.fields import course_key_of
 from contracts.topics import REEVALUATION_REQUESTED
 from rules.recount import HistoryNeeded
-from rules.values import Instant, Record
+from rules.values import Decision, Instant, Record
 from rules.window import recall
 from service import metrics
 from service.lanes.batch import NOT_ASKED, Clock, Decided, Letter, decide_record, outdated
@@ -58,10 +58,17 @@ async def decide_and_store(
         with metrics.STAGE_SECONDS.labels("store").time():
             if not changed or await _save(store, changed):
                 metrics.ERASED.inc(sum(len(heard[key]) for key in erased))
+                metrics.count_decisions(rule for one in changed for rule in _rules(one.decisions))
                 letters = [letter for one in decided.values() for letter in one.letters]
                 return {key: one.stored for key, one in decided.items()}, letters
         metrics.STORE_MISSES.inc()
         records = await store.records.load(heard)
+
+
+def _rules(decisions: Iterable[Decision]) -> Iterator[str]:
+    """The rows that spoke."""
+    for one in decisions:
+        yield from (rule for rule in (one.arrival, one.step_rule, one.course_rule) if rule is not None)
 
 
 async def _save(store: Store, decided: Collection[Decided]) -> bool:

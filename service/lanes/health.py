@@ -15,6 +15,8 @@ class LaneHealth(NamedTuple):
     lane: int
     state: State
     lag_messages: int
+    lag_seconds: float
+    """Age of the oldest of them."""
     failure: str | None
     ready: bool
     paused_reevaluations: int

@@ -63,6 +63,12 @@ class Inbox:
         return len(self) + self._waiting.dropped
 
     @property
+    def oldest_at(self) -> int | None:
+        """Timestamp of the oldest message at hand, milliseconds since 1970."""
+        queued = (queue[0].timestamp for queue in self._queues.values() if queue)
+        return min((*queued, *self._waiting.oldest), default=None)
+
+    @property
     def is_full(self) -> bool:
         """A batch is there."""
         queued = sum(map(len, self._queues.values()))

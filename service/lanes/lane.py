@@ -53,16 +53,25 @@ SMALL_BATCH = 1000
 """Messages."""
 KEEP_SHARES = 8
 """Of a record that waits, so many shares are kept in any case: an earlier owner was a batch or two further."""
+NEVER = 2**62
+"""Timestamp of no message."""
 RETRY_SECONDS = 0.5
 RETRY_LIMIT_SECONDS = 10.0
 
 
 class Ready(NamedTuple):
-    """A stored batch, ready to be published."""
+    """A stored batch, ready to be published. `pieces`: it was prepared in so many."""
 
     end: Progress
-    messages: int
+    pieces: int
     prepared: Prepared
+
+
+class Piece(NamedTuple):
+    """Messages that were taken from the inbox and are not committed. `oldest_at`: milliseconds since 1970."""
+
+    messages: int
+    oldest_at: int
 
 
 class Lane:
@@ -83,7 +92,9 @@ class Lane:
         self._usurped = 0
         self._keep_shares = KEEP_SHARES
         self._inbox = Inbox({}, shared.bounds, self._keep_shares)
-        self._in_hand = 0
+        self._in_hand: list[Piece] = []
+        self._dropped_at: int | None = None
+        """Timestamp of the oldest message that was given back and is to be read again."""
         self._awaits = False
         self._unreadable: Unreadable | None = None
         self._deleted: list[str] = []
@@ -111,13 +122,22 @@ class Lane:
     async def health(self) -> LaneHealth:
         """How it stands."""
         ready = self.state == "open" and not self._awaits
-        lag_messages = await self.lag_messages()
-        about = self.failure, ready, self._sweep.paused_courses, self._deleted
-        return LaneHealth(self.number, self.state, lag_messages, *about)
+        stands = self.number, self.state, await self.lag_messages(), round(self.lag_seconds(), 3)
+        return LaneHealth(*stands, self.failure, ready, self._sweep.paused_courses, self._deleted)
 
     async def lag_messages(self) -> int:
         """Messages known to be waiting: not handed over yet, in the inbox, or in a batch in hand."""
-        return self._inbox.lag_messages + self._in_hand + await self._log.unread()
+        in_hand = sum(piece.messages for piece in self._in_hand)
+        return self._inbox.lag_messages + in_hand + await self._log.unread()
+
+    def lag_seconds(self) -> float:
+        """Age of the oldest of them, by its own timestamp; 0 where none is known."""
+        oldest_at = self._oldest_at()
+        return 0.0 if oldest_at is None else max(0.0, self._shared.clock() - oldest_at / 1000)
+
+    def _oldest_at(self) -> int | None:
+        known = (*(piece.oldest_at for piece in self._in_hand), self._inbox.oldest_at, self._dropped_at)
+        return min((at for at in known if at is not None), default=None)
 
     async def _run(self) -> None:
         """Take the lane over and work, again and again, until closed or lost for good."""
@@ -142,6 +162,7 @@ class Lane:
                 if not self._closing:
                     await self._pause(delay_seconds)
                     delay_seconds = min(delay_seconds * 2, RETRY_LIMIT_SECONDS)
+                    metrics.RETRIES.inc()
                 if not self._log.is_owned():
                     return  # or it would fence the lane's rightful owner
         finally:
@@ -196,8 +217,9 @@ class Lane:
             )
 
     def _clear(self) -> None:
+        self._dropped_at = self._oldest_at()
         self._inbox = Inbox({}, self._shared.bounds, self._keep_shares)
-        self._in_hand = 0
+        self._in_hand = []
         self._awaits = False
         self._log.close()
 
@@ -231,6 +253,7 @@ class Lane:
         except (WaitAndRetry, LaneLost) as failure:
             self._fail("waiting", failure)
             return False
+        metrics.DEAD_LETTERS.labels("skipped").inc()
         log.warning("a batch was skipped", extra={"lane": self.number, "topic": error.topic, "offset": error.start})
         return True
 
@@ -255,6 +278,7 @@ class Lane:
             self._note_readable(handed)
             if any(handed.messages.values()):
                 self.active_at = time.monotonic()
+                self._dropped_at = None
             self._wake.set()
 
     def _note_readable(self, handed: Handed) -> None:
@@ -316,19 +340,20 @@ class Lane:
         async with self._turn(len(self._inbox)):
             batch = self._inbox.next_batch()
             prepared = await self._prepare(batch, batch.start)
-        messages, end = len(batch.messages), batch.end
+        pieces, end = 1, batch.end
         while further := prepared.beyond(end):
             more = await self._wait_for_extension(reading, further)
             async with self._turn(len(more.messages)):
                 prepared = prepared.and_then(await self._prepare(more, batch.start))
-            messages, end = messages + len(more.messages), more.end
-        return Ready(end, messages, prepared)
+            pieces, end = pieces + 1, more.end
+        return Ready(end, pieces, prepared)
 
     def _turn(self, messages: int) -> asyncio.Lock:
         return self._shared.turns.small if messages <= SMALL_BATCH else self._shared.turns.large
 
     async def _prepare(self, batch: Batch, start: Progress) -> Prepared:
-        self._in_hand += len(batch.messages)
+        oldest_at = min((message.timestamp for message in batch.messages), default=NEVER)
+        self._in_hand.append(Piece(len(batch.messages), oldest_at))
         self._room.set()
         return await self._preparer.prepare(batch.messages, start, self._committed)
 
@@ -389,11 +414,15 @@ class Lane:
             await self._log.publish(chain(changes, ready.prepared.others), ready.end)
         reach("after_commit")
         self._committed = ready.end
-        self._in_hand -= ready.messages
+        del self._in_hand[: ready.pieces]
         self.active_at = time.monotonic()
+        now = self._shared.clock()
+        metrics.count_committed(ready.prepared.tally, ready.prepared.published, ready.prepared.kinds, now)
+        metrics.LAST_COMMIT.labels(self.number).set(now)
 
     async def _note_committed(self) -> None:
         """The lane is idle or ends: note C, for the day on which Kafka has forgotten it."""
+        self._dropped_at = None
         offsets = offsets_of(self._committed)
         if offsets != self._noted:
             await self._store.notes.note(self.number, offsets)

@@ -9,14 +9,16 @@ import asyncio
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from contracts.fields import course_key_of
+from rules.values import Change
 from service import metrics
 from service.errors import FixConfiguration, LaneLost, WaitAndRetry
 from service.lanes.batch import (
@@ -40,11 +42,14 @@ from service.lanes.parts import in_parts, translate_all
 from service.lanes.ports import Outbound, Received, Store, StoredCourse, StoredRecord
 from service.lanes.progress import Progress
 from service.lanes.sweep import requests_behind
-from service.lanes.translate import Unusable, topic_of
+from service.lanes.translate import Unusable, kind_of, topic_of
+from service.metrics import Tally, Traced
 
 log = logging.getLogger(__name__)
 
 MICROSECONDS = 1_000_000
+TRACED = 128
+"""So many messages of a batch are remembered with their traces: a span may link to so many."""
 Courses = Mapping[str, StoredCourse]
 
 
@@ -77,10 +82,25 @@ class Prepared(NamedTuple):
 
     changes: GoingOut
     others: Sequence[Outbound]
+    tally: Tally
 
     def and_then(self, later: "Prepared") -> "Prepared":
         """With messages that were prepared later: where a record is in both, that knows all it has to announce."""
-        return Prepared({**self.changes, **later.changes}, [*self.others, *later.others])
+        changes, tally = {**self.changes, **later.changes}, self.tally.and_then(later.tally)
+        return Prepared(changes, [*self.others, *later.others], tally)
+
+    @property
+    def published(self) -> Counter[str]:
+        """How many messages go out, by topic."""
+        return Counter(topic_of(change) for change in self._changes()) + Counter(other.topic for other in self.others)
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """How many changes go out, by kind."""
+        return Counter(map(kind_of, self._changes()))
+
+    def _changes(self) -> Iterator[Change]:
+        return (one.change for pendings in self.changes.values() for one in pendings)
 
     def beyond(self, end: Progress) -> Further:
         """How far a batch with this must go, where it ends before that."""
@@ -93,6 +113,18 @@ class _Part(NamedTuple):
     changes: GoingOut
     requests: Sequence[Outbound]
     letters: Sequence[Letter]
+
+
+def _tally(
+    messages: Sequence[Received], unusable: Counter[str], misrouted: int = 0, traced: Iterable[Traced] = ()
+) -> Tally:
+    return Tally(
+        tuple(message.timestamp for message in messages),
+        Counter(message.topic for message in messages),
+        unusable=unusable,
+        misrouted=misrouted,
+        traced=tuple(islice(traced, TRACED)),
+    )
 
 
 class Preparer:
@@ -112,7 +144,8 @@ class Preparer:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, the lane goes on
             if len(messages) == 1:
-                return Prepared({}, [self._given_up(messages[0], error)])
+                tally = _tally(messages, Counter(internal_error=1))
+                return Prepared({}, [self._given_up(messages[0], error)], tally)
             half = len(messages) // 2
             first = await self.prepare(messages[:half], start, committed)
             return first.and_then(await self.prepare(messages[half:], start, committed))
@@ -133,7 +166,6 @@ class Preparer:
             },
         )
         metrics.INTERNAL_ERRORS.inc()
-        metrics.DEAD_LETTERS.labels("internal_error").inc()
         says = f"{kind} at {places[-1]}: a fault of Ratchet's own; replay it once it is mended"
         return dead_letter(message, Unusable("internal_error", says), self._shared.prefix)
 
@@ -159,15 +191,15 @@ class Preparer:
             *(rerouted(received, misrouted, self._shared.prefix) for received, misrouted in work.misrouted),
             *(request for part in parts for request in part.requests),
         ]
-        metrics.count_batch(
-            Counter(message.topic for message in messages),
-            Counter(topic_of(pending.change) for pendings in changes.values() for pending in pendings)
-            + Counter(other.topic for other in others),
-            Counter(why.reason for _, why in unusable),
-            len(work.misrouted),
-        )
         self._shared.flood.note(len(messages), len(unusable))
-        return Prepared(changes, others)
+        traced = (
+            Traced(received.timestamp, item.traceparent)
+            for heard in work.records.values()
+            for received, item in heard
+            if item.traceparent is not None
+        )
+        tally = _tally(messages, Counter(why.reason for _, why in unusable), len(work.misrouted), traced)
+        return Prepared(changes, others, tally)
 
     async def _get_ready(self, work: Work, clock: Clock) -> tuple[Courses, list[Letter]]:
         """Store what is defined: records may follow. Gives the courses that all of it is about."""

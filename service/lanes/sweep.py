@@ -141,13 +141,16 @@ class Sweep:
     async def _all_passes(self) -> dict[int, int]:
         """One pass over each course that needs it and may have it. Gives how far the requests reach, by partition."""
         sent: dict[int, int] = {}
-        paused = 0
+        paused = pending = 0
         for key in await self._store.courses.to_sweep(self._lane):
             course = (await self._store.courses.load([key]))[key]
             judged = course if course.is_paused or course.is_released else await self._judge(course)
             paused += judged.is_paused
             if judged.is_released:
+                pending += await self._store.records.count_behind(judged.key, judged.newest.version)
+                metrics.PENDING_REEVALUATIONS.labels(self._lane).set(pending)
                 sent |= await self._pass(judged)
+        metrics.PENDING_REEVALUATIONS.labels(self._lane).set(pending)
         self._note_paused(paused)
         return sent
 

@@ -298,6 +298,18 @@ def topic_of(change: Change) -> str:
     return topic.name
 
 
+def kind_of(change: Change) -> str:
+    """What it tells, as metrics name it."""
+    what = change.what
+    if isinstance(what, StepChange):
+        turned = what.complete != what.previously_complete
+        return ("step_completed" if what.complete else "step_lost") if turned else "step_progressed"
+    is_completed = what.course.completed_via is not None
+    if is_completed == what.was_completed:
+        return "course_updated"
+    return "course_completed" if is_completed else "course_removed"
+
+
 def _step_fields(what: StepChange) -> dict[str, Any]:
     course = what.course
     return {

@@ -61,6 +61,12 @@ class Waiting:
         """Nothing is kept, and something was dropped."""
         return self.dropped > 0 and not self._kept_messages
 
+    @property
+    def oldest(self) -> Iterator[int]:
+        """Timestamps of the first messages that are kept."""
+        for record in self._records.values():
+            yield from (queue[0].timestamp for queue in record.kept.values() if queue)
+
     def add(self, key: bytes, message: Received) -> None:
         """Behind what waits of its record."""
         record = self._records.setdefault(key, _Record())

@@ -30,6 +30,8 @@ async def test_an_outage_is_waited_out(world: World, which: str) -> None:
         if which == "database":
             await wire.send(attendance(learner, 1) for learner in range(LEARNERS))
             await _noticed(serving, "mongodb", "MongoDB")
+            lanes = json.loads(serving.get("/readyz")[1])["lanes"]
+            assert max(lane["lag_seconds"] for lane in lanes) > 0, "what waits grows old"
         else:
             await _noticed(serving, "kafka", "Kafka")
         server.daemon.start()
@@ -48,6 +50,7 @@ async def _noticed(serving: Serving, which: str, says: str) -> None:
     while time.monotonic() < deadline:
         status, body = serving.get("/readyz")
         if status == 503 and says in (json.loads(body)["outages"][which] or ""):
+            assert f'ratchet_outages{{of="{which}"}} 1.0' in serving.get("/metrics")[1]
             return
         await asyncio.sleep(0.2)
     raise AssertionError(f"/readyz does not say that it waits for {says}: {body}")

@@ -20,8 +20,8 @@ from tests.stack.servers import free_port
 OPERATE = Path(__file__).parents[2] / "deploy" / "README.md"
 QUIET = FloodHealth(flood=False, unusable=0, of_messages=0)
 NONE_AWAY = {"kafka": None, "mongodb": None}
-OPEN = LaneHealth(0, "open", 0, None, ready=True, paused_reevaluations=0)
-WAITING = LaneHealth(1, "waiting", 3, "MongoDB is away", ready=False, paused_reevaluations=2)
+OPEN = LaneHealth(0, "open", 0, 0.0, None, ready=True, paused_reevaluations=0)
+WAITING = LaneHealth(1, "waiting", 3, 12.5, "MongoDB is away", ready=False, paused_reevaluations=2)
 WELL = Health(True, NONE_AWAY, QUIET, [OPEN])
 
 
@@ -54,6 +54,7 @@ async def test_readyz_tells_all_of_a_worker_that_is_well() -> None:
                 "lane": 0,
                 "state": "open",
                 "lag_messages": 0,
+                "lag_seconds": 0.0,
                 "failure": None,
                 "ready": True,
                 "paused_reevaluations": 0,
