@@ -112,6 +112,9 @@ class LatencyHistogram(Collector):
         yield HistogramMetricFamily(self.NAME, self.HELP)
 
 
+for counter, labels in ((LANE_FAILURES, ("waiting", "lost", "unreadable")), (TRANSACTIONS, ("committed", "aborted"))):
+    for label in labels:
+        counter.labels(label)  # a rate is known from the first failure on only where 0 was told before
 LANE_GAUGES = (
     *(UNREADABLE_BATCHES, LAG_MESSAGES, LAG_SECONDS, LAST_COMMIT),
     *(PENDING_REEVALUATIONS, PAUSED_REEVALUATIONS),
