@@ -17,6 +17,7 @@ from service.kafka.consumer import Worker
 from service.kafka.sender import open_sender
 from service.mongo.store import MongoStore, open_store
 from service.settings import Settings
+from service.traces import exporting
 from service.web.health import serve_health
 from service.web.site import serve_site
 
@@ -55,6 +56,7 @@ async def serve(settings: Settings) -> None:
     stop = _until_stopped()
     try:
         async with AsyncExitStack() as opened:
+            opened.enter_context(exporting(settings.traces_endpoint))
             starting = asyncio.create_task(_start(settings, opened))
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)

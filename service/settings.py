@@ -169,6 +169,11 @@ class Settings(BaseSettings):
     web_upload_bytes: Annotated[int, Field(ge=1024, le=1024 * 1024 * 1024)] = Field(
         64 * 1024 * 1024, description="Of a request with a file, at most"
     )
+    traces_endpoint: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None = Field(
+        None,
+        description="Where a worker sends spans (OTLP over HTTP), as `http://collector:4318/v1/traces`; else it makes "
+        "none",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged")
 
     @model_validator(mode="after")

@@ -19,15 +19,16 @@ LANES = {"lanes", "rules", "contracts"}
 GROUND = {"settings", "metrics", "errors"}
 MAY_USE: dict[str, set[str]] = {
     "commands": {"app", "admin", "mongo", "kafka", *LANES, *GROUND, "logs", "clock"},
-    "app": {"web", "admin", "mongo", "kafka", "settings"},
+    "app": {"web", "admin", "mongo", "kafka", "settings", "traces"},
     "web": {"admin", "mongo", *LANES, *GROUND, "clock"},
     "admin": {"mongo", "kafka", *LANES, *GROUND, "clock"},
     "mongo": {*LANES, *GROUND},
     "kafka": {"lanes", "contracts", *GROUND},
-    "lanes": {"rules", "contracts", "metrics", "errors"},
+    "lanes": {"rules", "contracts", "metrics", "traces", "errors"},
     "settings_table": {"settings", "rules"},
     "settings": {"errors"},
     "metrics": set(),
+    "traces": {"metrics", "errors"},
     "logs": set(),
     "clock": set(),
     "errors": set(),
@@ -55,6 +56,7 @@ HOME = {
     "xlrd": {"admin"},
     "prometheus_client": {"metrics", "web"},
     "structlog": {"logs"},
+    "opentelemetry": {"traces"},
     "pydantic_settings": {"settings"},
     "tests": set(),
 }

@@ -5,7 +5,7 @@ and one transaction a batch with changes, dead letters and offsets (`ports.Log`)
 
     ports, bounds, health   what a lane needs of the world, what limits it, what it says of itself
     progress                how far a lane has come, and what has overtaken what
-    inbox, waiting          what was handed over, cut into batches; records that have more than their share
+    inbox, waiting, in_hand what was handed over, cut into batches; what has more than its share; what is taken
     translate, definitions  bytes → facts, requests, definitions, dead letters; changes → bytes (envelope: CloudEvents)
     batch                   what a batch makes of records and courses; pure
     deciding, parts         a batch's records loaded, decided, stored, some at a time

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from service.errors import WaitAndRetry
 from service.lanes.bounds import Bounds
+from service.lanes.in_hand import NEVER
 from service.lanes.ports import Handed, Received
 from service.lanes.progress import Done, Offsets, Progress, digest
 from service.lanes.waiting import Waiting
@@ -63,10 +64,10 @@ class Inbox:
         return len(self) + self._waiting.dropped
 
     @property
-    def oldest_at(self) -> int | None:
-        """Timestamp of the oldest message at hand, milliseconds since 1970."""
+    def oldest_at(self) -> int:
+        """Timestamp of the oldest message at hand, milliseconds since 1970; NEVER without any."""
         queued = (queue[0].timestamp for queue in self._queues.values() if queue)
-        return min((*queued, *self._waiting.oldest), default=None)
+        return min((*queued, *self._waiting.oldest), default=NEVER)
 
     @property
     def is_full(self) -> bool:

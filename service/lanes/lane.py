@@ -36,6 +36,7 @@ from service.errors import FixConfiguration, LaneLost, Unreadable, WaitAndRetry
 from service.lanes.batch import skipped
 from service.lanes.failpoint import reach
 from service.lanes.health import LaneHealth, State
+from service.lanes.in_hand import InHand
 from service.lanes.inbox import Batch, Further, Inbox, farthest
 from service.lanes.ports import Handed, Log, Store
 from service.lanes.preparing import Prepared, Preparer, Shared
@@ -53,25 +54,16 @@ SMALL_BATCH = 1000
 """Messages."""
 KEEP_SHARES = 8
 """Of a record that waits, so many shares are kept in any case: an earlier owner was a batch or two further."""
-NEVER = 2**62
-"""Timestamp of no message."""
-RETRY_SECONDS = 0.5
-RETRY_LIMIT_SECONDS = 10.0
+RETRY_SECONDS, RETRY_LIMIT_SECONDS = 0.5, 10.0
 
 
 class Ready(NamedTuple):
-    """A stored batch, ready to be published. `pieces`: it was prepared in so many."""
+    """A stored batch, ready to be published. `began`: seconds since 1970; `pieces`: it was prepared in so many."""
 
+    began: float
     end: Progress
     pieces: int
     prepared: Prepared
-
-
-class Piece(NamedTuple):
-    """Messages that were taken from the inbox and are not committed. `oldest_at`: milliseconds since 1970."""
-
-    messages: int
-    oldest_at: int
 
 
 class Lane:
@@ -92,9 +84,7 @@ class Lane:
         self._usurped = 0
         self._keep_shares = KEEP_SHARES
         self._inbox = Inbox({}, shared.bounds, self._keep_shares)
-        self._in_hand: list[Piece] = []
-        self._dropped_at: int | None = None
-        """Timestamp of the oldest message that was given back and is to be read again."""
+        self._in_hand = InHand()
         self._awaits = False
         self._unreadable: Unreadable | None = None
         self._deleted: list[str] = []
@@ -127,17 +117,11 @@ class Lane:
 
     async def lag_messages(self) -> int:
         """Messages known to be waiting: not handed over yet, in the inbox, or in a batch in hand."""
-        in_hand = sum(piece.messages for piece in self._in_hand)
-        return self._inbox.lag_messages + in_hand + await self._log.unread()
+        return self._inbox.lag_messages + self._in_hand.messages + await self._log.unread()
 
     def lag_seconds(self) -> float:
         """Age of the oldest of them, by its own timestamp; 0 where none is known."""
-        oldest_at = self._oldest_at()
-        return 0.0 if oldest_at is None else max(0.0, self._shared.clock() - oldest_at / 1000)
-
-    def _oldest_at(self) -> int | None:
-        known = (*(piece.oldest_at for piece in self._in_hand), self._inbox.oldest_at, self._dropped_at)
-        return min((at for at in known if at is not None), default=None)
+        return max(0.0, self._shared.clock() - min(self._in_hand.oldest_at, self._inbox.oldest_at) / 1000)
 
     async def _run(self) -> None:
         """Take the lane over and work, again and again, until closed or lost for good."""
@@ -160,7 +144,8 @@ class Lane:
                     self._fail("lost", error)
                     delay_seconds = RETRY_LIMIT_SECONDS
                 if not self._closing:
-                    await self._pause(delay_seconds)
+                    self._wake.clear()
+                    await self._is_woken(delay_seconds)
                     delay_seconds = min(delay_seconds * 2, RETRY_LIMIT_SECONDS)
                     metrics.RETRIES.inc()
                 if not self._log.is_owned():
@@ -198,9 +183,8 @@ class Lane:
         for topic, offset in beginning.items():
             known = self._committed[topic].offset
             if known < offset:
-                told = (
-                    f"{self._shared.prefix}{topic}: offsets {known} to {offset - 1} were deleted before they were read"
-                )
+                offsets = f"offsets {known} to {offset - 1}"
+                told = f"{self._shared.prefix}{topic}: {offsets} were deleted before they were read"
                 log.error("messages were deleted before they were read", extra={"lane": self.number, "what": told})
                 metrics.DELETED_UNREAD.inc(offset - known)
                 self._deleted.append(told)
@@ -217,16 +201,14 @@ class Lane:
             )
 
     def _clear(self) -> None:
-        self._dropped_at = self._oldest_at()
+        self._in_hand.drop(self._inbox.oldest_at)
         self._inbox = Inbox({}, self._shared.bounds, self._keep_shares)
-        self._in_hand = []
         self._awaits = False
         self._log.close()
 
     def _fail(self, state: State, error: Exception) -> None:
         self._clear()
-        self.state, self.failure = state, str(error)
-        self.active_at = time.monotonic()
+        self.state, self.failure, self.active_at = state, str(error), time.monotonic()
         metrics.LANE_FAILURES.labels(state).inc()
         log.warning("lane stopped", extra={"lane": self.number, "state": state, "error": str(error)})
 
@@ -257,14 +239,6 @@ class Lane:
         log.warning("a batch was skipped", extra={"lane": self.number, "topic": error.topic, "offset": error.start})
         return True
 
-    async def _pause(self, seconds: float) -> None:
-        self._wake.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
-
     # -- reading ------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
@@ -278,7 +252,7 @@ class Lane:
             self._note_readable(handed)
             if any(handed.messages.values()):
                 self.active_at = time.monotonic()
-                self._dropped_at = None
+                self._in_hand.read_again()
             self._wake.set()
 
     def _note_readable(self, handed: Handed) -> None:
@@ -338,7 +312,7 @@ class Lane:
         if not await self._wait_for_messages(reading, publishing):
             return None
         async with self._turn(len(self._inbox)):
-            batch = self._inbox.next_batch()
+            batch, began = self._inbox.next_batch(), self._shared.clock()
             prepared = await self._prepare(batch, batch.start)
         pieces, end = 1, batch.end
         while further := prepared.beyond(end):
@@ -346,14 +320,13 @@ class Lane:
             async with self._turn(len(more.messages)):
                 prepared = prepared.and_then(await self._prepare(more, batch.start))
             pieces, end = pieces + 1, more.end
-        return Ready(end, pieces, prepared)
+        return Ready(began, end, pieces, prepared)
 
     def _turn(self, messages: int) -> asyncio.Lock:
         return self._shared.turns.small if messages <= SMALL_BATCH else self._shared.turns.large
 
     async def _prepare(self, batch: Batch, start: Progress) -> Prepared:
-        oldest_at = min((message.timestamp for message in batch.messages), default=NEVER)
-        self._in_hand.append(Piece(len(batch.messages), oldest_at))
+        self._in_hand.take(batch.messages)
         self._room.set()
         return await self._preparer.prepare(batch.messages, start, self._committed)
 
@@ -379,10 +352,10 @@ class Lane:
                 return True  # ends of transactions and the like, so that lag reads 0 from outside
             await self._note_committed()
 
-    async def _is_woken(self) -> bool:
-        """False: nothing has happened for a while."""
+    async def _is_woken(self, seconds: float = IDLE_SECONDS) -> bool:
+        """False: nothing has happened for so long."""
         try:
-            async with asyncio.timeout(IDLE_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
             return False
@@ -414,15 +387,13 @@ class Lane:
             await self._log.publish(chain(changes, ready.prepared.others), ready.end)
         reach("after_commit")
         self._committed = ready.end
-        del self._in_hand[: ready.pieces]
+        self._in_hand.commit(ready.pieces)
         self.active_at = time.monotonic()
-        now = self._shared.clock()
-        metrics.count_committed(ready.prepared.tally, ready.prepared.published, ready.prepared.kinds, now)
-        metrics.LAST_COMMIT.labels(self.number).set(now)
+        ready.prepared.tell_committed(self.number, ready.began, self._shared.clock())
 
     async def _note_committed(self) -> None:
         """The lane is idle or ends: note C, for the day on which Kafka has forgotten it."""
-        self._dropped_at = None
+        self._in_hand.read_again()
         offsets = offsets_of(self._committed)
         if offsets != self._noted:
             await self._store.notes.note(self.number, offsets)

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from contracts.fields import course_key_of
 from rules.values import Change
-from service import metrics
+from service import metrics, traces
 from service.errors import FixConfiguration, LaneLost, WaitAndRetry
 from service.lanes.batch import (
     Clock,
@@ -89,15 +89,12 @@ class Prepared(NamedTuple):
         changes, tally = {**self.changes, **later.changes}, self.tally.and_then(later.tally)
         return Prepared(changes, [*self.others, *later.others], tally)
 
-    @property
-    def published(self) -> Counter[str]:
-        """How many messages go out, by topic."""
-        return Counter(topic_of(change) for change in self._changes()) + Counter(other.topic for other in self.others)
-
-    @property
-    def kinds(self) -> Counter[str]:
-        """How many changes go out, by kind."""
-        return Counter(map(kind_of, self._changes()))
+    def tell_committed(self, lane: int, began: float, now: float) -> None:
+        """Operators learn of it. `began`, `now`: when it was taken and committed, seconds since 1970."""
+        topics = Counter(topic_of(change) for change in self._changes()) + Counter(other.topic for other in self.others)
+        metrics.count_committed(self.tally, topics, Counter(map(kind_of, self._changes())), now)
+        metrics.LAST_COMMIT.labels(lane).set(now)
+        traces.note_batch(lane, began, now, len(self.tally.timestamps), self.tally.traced)
 
     def _changes(self) -> Iterator[Change]:
         return (one.change for pendings in self.changes.values() for one in pendings)
