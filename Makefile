@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help install run check test lint simulate faults interop soak bench docs clean
+.PHONY: help install run check test lint simulate faults interop soak bench requirements deploy-check docs clean
 
 help:
 	@echo 'make run           servers, the service and the scenarios A, B, C, live; Ctrl-C stops (ONCE=1: ends by itself)'
@@ -15,6 +15,7 @@ help:
 	@echo 'make soak HOURS=n  random faults for hours under steady inputs, memory watched; Ctrl-C ends; writes tests/faults/SOAK.md'
 	@echo 'make interop       other clients, codecs and topics of every kind, on the real service; writes tests/interop/RESULTS.md'
 	@echo 'make bench         Ratchet beside what else does the same work: about 30 minutes; writes tests/benchmarks/RESULTS.md'
+	@echo 'make requirements  writes deploy/requirements.txt: what the image installs, with hashes'
 	@echo 'make install       .venv with the command ratchet'
 	@echo 'make docs          writes the generated parts: tables and console blocks of the pages, JSON Schemas, AsyncAPI'
 	@echo 'make clean         removes .venv and caches'
@@ -63,6 +64,13 @@ bench: install
 	$(BIN)/python -m tests.benchmarks.bench --json tests/benchmarks/results.json \
 		--markdown tests/benchmarks/RESULTS.md --plots tests/benchmarks
 	$(BIN)/python -m tests.benchmarks.profile > tests/benchmarks/PROFILE.txt
+
+# What the image installs, each file by its hash; after deploy/constraints.txt has changed.
+UV := $(BIN)/uv pip compile --quiet --constraint deploy/constraints.txt --generate-hashes --no-header --no-annotate \
+	--python-version 3.11 --python-platform linux --system-certs
+requirements: install
+	$(UV) pyproject.toml --extra traces --output-file deploy/requirements.txt
+	echo setuptools | $(UV) - --output-file deploy/build-requirements.txt
 
 docs: install
 	$(BIN)/python -m rules.render rules/README.md

@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     group: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = Field(
         "ratchet", description="Kafka consumer group, and beginning of the transactional ids"
     )
+    instance: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,200}$")] | None = Field(
+        None,
+        description="Name of this worker in its group, the same after a restart, as a StatefulSet's pod has it: its "
+        "lanes wait for it, for as long as its session lasts, instead of going to others and back",
+    )
     topic_prefix: Name = Field("", description="Put before every topic's name")
     partitions: Annotated[int, Field(ge=1, le=10000)] = Field(
         12, description="Partitions of topics that `ratchet topics create` creates"

@@ -63,6 +63,7 @@ class Worker:
         self._subscriber = broker.subscriber(
             *(self._settings.topic_prefix + topic.name for topic in CONSUMED),
             group_id=self._settings.group,
+            group_instance_id=self._settings.instance,
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="none",
             isolation_level="read_committed",
