@@ -2,7 +2,6 @@
 
 import os
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -55,6 +54,8 @@ app.command(epilog="Example: ratchet reassign --tenant acme --course safety-101 
 
 def _say_version(*, wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # few ask for it
+
         typer.echo(f"ratchet {version('ratchet')}")
         raise typer.Exit
 

@@ -1,4 +1,9 @@
-"""What is stored in MongoDB: each value as a document, and back."""
+"""What is stored in MongoDB: each value as a document, and back.
+
+A document says in which format it is; one without a number is of format 0, which differs from 1 in nothing else. A
+field that is added at the end of a packed body, with a default, changes no format: older versions leave it out, newer
+ones fill it in. Whatever they would misread takes the next number.
+"""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -10,8 +15,12 @@ from msgspec import Struct
 from contracts.fields import course_key_of
 from rules.values import Record
 from rules.window import Past
+from service.errors import FixConfiguration
 from service.lanes.ports import Page, Pending, StoredCourse, StoredDefinition, StoredRecord
 from service.mongo.driver import Document
+
+FORMAT = 1
+"""Written by this version, which reads all before it, too."""
 
 
 class _Body(Struct, frozen=True, array_like=True):
@@ -31,7 +40,7 @@ class PageBody(Struct, frozen=True, array_like=True):
 
 
 _pack = msgspec.msgpack.Encoder().encode
-unpack_page = msgspec.msgpack.Decoder(PageBody).decode
+_unpack_page = msgspec.msgpack.Decoder(PageBody).decode
 _unpack = msgspec.msgpack.Decoder(_Body).decode
 
 
@@ -43,6 +52,7 @@ def record_document(stored: StoredRecord) -> Document:
     record, course = stored.record, stored.record.standing.course
     return {
         "_id": stored.key,
+        "format": FORMAT,
         "rev": stored.rev + 1,
         "course_key": course_key_of(stored.key),
         "open": record.in_progress,
@@ -58,7 +68,8 @@ def record_document(stored: StoredRecord) -> Document:
 
 
 def stored_record(document: Mapping[str, Any]) -> StoredRecord:
-    """The inverse of `record_document`."""
+    """The inverse of `record_document`. Raises FixConfiguration for a newer format."""
+    _check_format(document)
     body = _unpack(document["body"])
     return StoredRecord(document["_id"], document["rev"], body.record, body.pending, body.decisions, body.asked)
 
@@ -68,9 +79,16 @@ def page_document(page: Page) -> Document:
     body = _pack(PageBody(page.past, page.decisions))
     return {
         "_id": f"{page.key}/{page.rev:012d}-{sha256(body).hexdigest()[:16]}",
+        "format": FORMAT,
         "facts": [f"{page.key}/{past.fact.message_id}" for past in page.past],
         "body": body,
     }
+
+
+def page_body(document: Mapping[str, Any]) -> PageBody:
+    """What `page_document` has packed. Raises FixConfiguration for a newer format."""
+    _check_format(document)
+    return _unpack_page(document["body"])
 
 
 def revision_of(page: Mapping[str, Any]) -> int:
@@ -78,10 +96,20 @@ def revision_of(page: Mapping[str, Any]) -> int:
     return int(page["_id"].rpartition("/")[2].partition("-")[0])
 
 
+def _check_format(document: Mapping[str, Any]) -> None:
+    """A version that would misread what a newer one has written must not touch it."""
+    if document.get("format", 0) > FORMAT:
+        raise FixConfiguration(
+            f"RATCHET_MONGODB_DATABASE: has documents of format {document['format']}, and this version reads up to "
+            f"{FORMAT}: start the newer version that wrote them"
+        )
+
+
 def course_document(course: StoredCourse) -> Document:
     """A course as it is stored, with its next revision."""
     return {
         "_id": course.key,
+        "format": FORMAT,
         "rev": course.rev + 1,
         "lane": course.lane,
         "sweeping": course.sweeping,
@@ -95,7 +123,8 @@ def course_document(course: StoredCourse) -> Document:
 
 
 def stored_course(document: Mapping[str, Any]) -> StoredCourse:
-    """The inverse of `course_document`."""
+    """The inverse of `course_document`. Raises FixConfiguration for a newer format."""
+    _check_format(document)
     versions = msgspec.convert(document["versions"], tuple[StoredDefinition, ...])
     return StoredCourse(
         document["_id"],

@@ -11,7 +11,7 @@ from pymongo import ReplaceOne
 from rules.window import Past
 from service.lanes.packed import Packed, unpack
 from service.lanes.ports import History, Page, StoredRecord
-from service.mongo.documents import page_document, record_document, revision_of, stored_record, unpack_page
+from service.mongo.documents import page_body, page_document, record_document, revision_of, stored_record
 from service.mongo.driver import Database, Document, mongo_answers, within
 from service.mongo.tombstones import Tombstones
 
@@ -79,7 +79,7 @@ class Records:
             pages = await self._history.find({"$or": queries}).sort("_id").to_list(None) if queries else []
         for page in pages:
             key = page["_id"].rpartition("/")[0]
-            body, wanted = unpack_page(page["body"]), asked[key]
+            body, wanted = page_body(page), asked[key]
             revs[key] = revision_of(page)  # pages come in order of their revisions
             known = {one.fact.message_id: one for one in body.past}
             past[key].update({id_: one for id_, one in known.items() if wanted is None or id_ in wanted})
