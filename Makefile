@@ -15,6 +15,7 @@ help:
 	@echo 'make soak HOURS=n  random faults for hours under steady inputs, memory watched; Ctrl-C ends; writes tests/faults/SOAK.md'
 	@echo 'make interop       other clients, codecs and topics of every kind, on the real service; writes tests/interop/RESULTS.md'
 	@echo 'make bench         Ratchet beside what else does the same work: about 30 minutes; writes tests/benchmarks/RESULTS.md'
+	@echo 'make deploy-check  image, Helm chart and trial, checked with the tools that they are for; writes deploy/CHECKED.md'
 	@echo 'make requirements  writes deploy/requirements.txt: what the image installs, with hashes'
 	@echo 'make install       .venv with the command ratchet'
 	@echo 'make docs          writes the generated parts: tables and console blocks of the pages, JSON Schemas, AsyncAPI'
@@ -65,6 +66,12 @@ bench: install
 		--markdown tests/benchmarks/RESULTS.md --plots tests/benchmarks
 	$(BIN)/python -m tests.benchmarks.profile > tests/benchmarks/PROFILE.txt
 
+# Image, chart and trial with the tools that they are for; what Debian does not have is built once, into a cache.
+deploy-check: install
+	$(BIN)/python -m tests.deploy.tools
+	RATCHET_TEST_DEPLOY=1 $(BIN)/pytest tests/deploy --junitxml=.deploy-check.xml
+	$(BIN)/python -m tests.deploy.checked .deploy-check.xml > deploy/CHECKED.md
+
 # What the image installs, each file by its hash; after deploy/constraints.txt has changed.
 UV := $(BIN)/uv pip compile --quiet --constraint deploy/constraints.txt --generate-hashes --no-header --no-annotate \
 	--python-version 3.11 --python-platform linux --system-certs
@@ -75,6 +82,7 @@ requirements: install
 docs: install
 	$(BIN)/python -m rules.render rules/README.md
 	$(BIN)/python -m service.settings_table deploy/README.md
+	$(BIN)/python -m service.settings_schema deploy/helm/ratchet/values.schema.json
 	$(BIN)/python -m contracts.export
 	WRITE_DOCUMENTS=1 $(BIN)/pytest tests/documents
 

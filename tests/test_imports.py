@@ -26,6 +26,7 @@ MAY_USE: dict[str, set[str]] = {
     "kafka": {"lanes", "contracts", *GROUND},
     "lanes": {"rules", "contracts", "metrics", "traces", "errors"},
     "settings_table": {"settings", "rules"},
+    "settings_schema": {"settings"},
     "settings": {"errors"},
     "metrics": set(),
     "traces": {"metrics", "errors"},

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -96,8 +97,11 @@ class Node(NamedTuple):
     proxy_port: int
 
 
-def start_nodes(folder: Path, count: int) -> list[Node]:
-    """A cluster of so many nodes; everything is kept on all of them, and all but one must have it."""
+def start_nodes(folder: Path, count: int, more: Callable[["Ports"], str] = lambda _: "") -> list[Node]:
+    """A cluster of so many nodes; everything is kept on all of them, and all but one must have it.
+
+    `more`: configuration of a node that comes last and counts.
+    """
     java, classpath = _java(), f"{_jars()}/*"
     ports = [Ports(*(free_port() for _ in Ports._fields)) for _ in range(count)]
     voters = ",".join(f"{number}@127.0.0.1:{port.controller}" for number, port in enumerate(ports, 1))
@@ -109,7 +113,7 @@ def start_nodes(folder: Path, count: int) -> list[Node]:
         configuration = home / "server.properties"
         copies = {"copies": count, "in_sync": max(1, count - 1)}
         configuration.write_text(
-            CONFIGURATION.format(number=number, voters=voters, folder=home, **copies, **port._asdict())
+            CONFIGURATION.format(number=number, voters=voters, folder=home, **copies, **port._asdict()) + more(port)
         )
         format_storage = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(configuration)]
         formatted = subprocess.run([*run, *format_storage], capture_output=True, text=True, check=False)

@@ -43,7 +43,7 @@ def from_docker(_: Path) -> Server:
     start(container)
     host, port = container.get_container_host_ip(), container.get_exposed_port(27017)
     address = f"mongodb://{host}:{port}/?directConnection=true"
-    _initiate(address, "127.0.0.1:27017")
+    initiate(address, "127.0.0.1:27017")
     return Server(address, f"MongoDB at {host}:{port}, Docker image {IMAGE}", container.stop)
 
 
@@ -73,22 +73,23 @@ def address_of(members: Sequence[Member]) -> str:
 
 def start_members(folder: Path, count: int, *options: str) -> list[Member]:
     """A replica set of so many members."""
-    mongod = _mongod()
+    program = mongod()
 
     def start_member(port: int) -> Member:
         home = folder / f"mongodb-{uuid.uuid4().hex[:8]}"
         (home / "data").mkdir(parents=True)
-        command = [str(mongod), "--dbpath", str(home / "data"), "--port", str(port), "--bind_ip", "127.0.0.1"]
+        command = [str(program), "--dbpath", str(home / "data"), "--port", str(port), "--bind_ip", "127.0.0.1"]
         command += ["--replSet", "rs0", "--wiredTigerCacheSizeGB", "0.5", *options]
         return Member(port, Daemon(command, port, home / "server.log"))
 
     with ThreadPoolExecutor(count) as threads:
         members = list(threads.map(start_member, [free_port() for _ in range(count)]))
-    _initiate(members[0].direct_address, *(f"127.0.0.1:{member.port}" for member in members))
+    initiate(members[0].direct_address, *(f"127.0.0.1:{member.port}" for member in members))
     return members
 
 
-def _mongod() -> Path:
+def mongod() -> Path:
+    """The program. Raises NotAvailable."""
     try:
         listed = files(WHEEL) or []
     except PackageNotFoundError:
@@ -100,7 +101,7 @@ def _mongod() -> Path:
     return found
 
 
-def _initiate(address: str, *hosts: str) -> None:
+def initiate(address: str, *hosts: str) -> None:
     """Make it a replica set, and wait until the one that is asked is the primary."""
     members = [{"_id": number, "host": host} for number, host in enumerate(hosts)]
     deadline = time.monotonic() + START_SECONDS
