@@ -66,8 +66,12 @@ def count_again(record: Record, timeline: Timeline, carried: Earned | None, tabl
 
 
 def counts_at_once(record: Record) -> bool:
-    """Whether the standing's steps are what decides: not where one keeps the standing of an overridden fact."""
-    return not record.overridden or not _is_undecided(record.standing.steps)
+    """Whether the standing's steps are what decides: not where one keeps the standing of an overridden fact.
+
+    Facts before the checkpoint may have been overridden, too.
+    """
+    may_have_overridden = bool(record.overridden) or record.checkpoint is not None
+    return not may_have_overridden or not _is_undecided(record.standing.steps)
 
 
 def checkpoint_at(place: Order, record: Record, timeline: Timeline, tables: Tables) -> Checkpoint:

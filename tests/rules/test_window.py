@@ -127,3 +127,36 @@ def test_history_is_recalled_only_where_it_counts() -> None:
         assert len(windowed.record.facts) <= 2 * 10 + 1
     assert windowed.recalls == 1
     assert {"m206", "m207", "m208"} <= set(windowed.past), "those that came late have moved away by now"
+
+
+def attendance(message_id: str, second: int, step_id: str, minutes: int | None) -> Fact:
+    """None: excused."""
+    value = Value("excused", 0) if minutes is None else Value("minutes", minutes)
+    return Fact(message_id, second * 1_000_000, "attendance", step_id, None, value)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 99])
+def test_an_overridden_fact_that_has_moved_away_still_stands_behind_an_undecided_step(window: int) -> None:
+    known = timeline(
+        [CourseDefinition(1, "d-1", 1_594_000_000, {"e0": StepDefinition("e0", "event", True, 100, 30, {})})]
+    )
+    reassigned = Fact("m4", 2_000_000_000, "reassigned", None, None, None)
+    withdrawn = Fact("m21", 492_000_000, "withdrawn", None, None, None, withdraws="m4")
+    earlier: list[Fact | None] = [
+        attendance("m11", 626, "e0", 20),
+        attendance("m12", 754, "e0", None),
+        attendance("m13", 249, "e0", 30),
+        attendance("m15", 537, "e1", 30),
+        attendance("m20", 1592, "e0", 20),
+    ]
+    batches: Batches = [
+        ([reassigned], ()),
+        ([None], known),
+        *(([one], known) for one in earlier),
+        ([withdrawn], known),
+        ([attendance("m31", 2396, "e1", 30)], known),
+    ]
+    whole, windowed = Windowed(99), Windowed(window)
+    for items, timeline_then in batches:
+        assert windowed.batch(list(items), timeline_then) == whole.batch(list(items), timeline_then)
+        assert plain(windowed.record) == plain(whole.record)
