@@ -9,7 +9,7 @@ BIN := .venv/bin
 help:
 	@echo 'make run           servers, the service and the scenarios A, B, C, live; Ctrl-C stops (ONCE=1: ends by itself)'
 	@echo 'make check         lint, types, and the tests that need no server: a minute, for the inner loop'
-	@echo 'make test          lint, types, unit and integration tests'
+	@echo 'make test          lint, types, unit and integration tests (FULL=1: also those that take minutes by their size)'
 	@echo 'make simulate      the lanes under random faults, in memory; SEEDS=n (default 10000)'
 	@echo 'make faults        every fault on real servers, 100,000 messages each: about an hour; writes tests/faults/RESULTS.md'
 	@echo 'make soak HOURS=n  random faults for hours under steady inputs, memory watched; Ctrl-C ends; writes tests/faults/SOAK.md'
@@ -40,11 +40,11 @@ lint: install
 
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 check: lint
-	$(BIN)/pytest -n $(CORES) -m 'not servers and not long' --ignore=tests/faults --ignore=tests/simulation
+	$(BIN)/pytest -n $(CORES) -m 'not servers and not long and not full' --ignore=tests/faults --ignore=tests/simulation
 
 # One process more than cores: tests wait for servers. Faults are tested alone, because others' tests would suffer them.
 test: lint
-	$(BIN)/pytest -n $$(($(CORES) + 1)) --dist loadfile --ignore=tests/faults
+	$(BIN)/pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder $(if $(FULL),,-m 'not full') --ignore=tests/faults
 	$(BIN)/pytest tests/faults
 
 SEEDS ?= 10000

@@ -28,10 +28,15 @@ def _end(number: int, _: object) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a broker or a database, whose start takes longer than most tests."""
+    """Mark what needs a broker or a database, whose start takes longer than most tests; begin with what takes long.
+
+    A file is run as a whole by one process, and the last one is waited for by all.
+    """
     for item in items:
         if {"broker", "database"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("servers")
+    slow = {item.path for item in items if item.get_closest_marker("full")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 REAL_KAFKA = "RATCHET_TEST_REAL_KAFKA"

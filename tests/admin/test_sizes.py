@@ -96,6 +96,7 @@ def as_page(path: Path) -> int:
     return MANY
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("write", [as_csv, as_xlsx, as_xls, as_ods, as_page], ids=lambda write: str(write.__name__))
 def test_memory_stays_within_bounds(write: Callable[[Path], int], tmp_path: Path) -> None:

@@ -251,6 +251,7 @@ def test_utf_16_from_excel_and_a_missing_file(world: World, tmp_path: Path) -> N
     assert world.run("upload", "attendance", str(template), "--dry-run", check=False).returncode == 1
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 async def test_a_hundred_thousand_rows_interrupted_and_resumed(world: World, wire: Wire, tmp_path: Path) -> None:
     serving = world.serve().wait_until_ready()

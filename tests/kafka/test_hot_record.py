@@ -37,6 +37,7 @@ def of(changes: list[Got], learner: str) -> list[Got]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.full
 async def test_others_overtake_a_record_with_a_backlog_of_its_own(world: World, wire: Wire) -> None:
     hot, *others = learners_of(1, 31)
     serving = world.serve(**BATCH).wait_until_ready()

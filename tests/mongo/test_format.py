@@ -37,7 +37,9 @@ def test_old_documents_are_read() -> None:
     assert all(page_body(page).past for page in OLD["record_history"])
 
 
-@pytest.mark.parametrize(("read", "name"), [(stored_record, "records"), (stored_course, "courses"), (page_body, "record_history")])
+@pytest.mark.parametrize(
+    ("read", "name"), [(stored_record, "records"), (stored_course, "courses"), (page_body, "record_history")]
+)
 def test_a_newer_document_is_refused(read: Any, name: str) -> None:
     with pytest.raises(FixConfiguration, match=f"format {FORMAT + 1}, and this version reads up to {FORMAT}"):
         read({**OLD[name][0], "format": FORMAT + 1})

@@ -15,7 +15,7 @@ import pytest
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.run import simulate, simulate_all
 
-SEEDS = 1000
+SEEDS = 600
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,7 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 def test_seeds() -> None:
     assert simulate_all(range(SEEDS)) == []
