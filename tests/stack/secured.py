@@ -92,7 +92,8 @@ class Secured(NamedTuple):
         _certify(self.folder, user)
         credentials = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
         wanted = UserScramCredentialUpsertion(user, credentials, PASSWORD.encode())
-        (made,) = AdminClient({"bootstrap.servers": self.own_kafka}).alter_user_scram_credentials([wanted]).values()
+        admin = AdminClient({"bootstrap.servers": self.own_kafka})
+        (made,) = admin.alter_user_scram_credentials([wanted]).values()
         made.result()
         roles = [{"role": role, "db": database}]
         with MongoClient[dict[str, Any]](self.own_mongodb) as client:
