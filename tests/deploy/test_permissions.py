@@ -31,6 +31,7 @@ PERMISSIONS: dict[str, Any] = yaml.safe_load(
     (Path(__file__).parents[2] / "deploy" / "permissions.yaml").read_text("utf-8")
 )
 WAYS = ("scram", "certificate")
+pytestmark = pytest.mark.servers
 PARTITIONS = 4
 
 
