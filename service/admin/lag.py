@@ -68,11 +68,12 @@ def _status(seen: Sequence[LaneSample], *, members: bool) -> Status:
         return "blocked"
     if any(sample.lag_messages == 0 for sample in seen):
         return "ok"
-    if not members and seen[-1].committed == seen[0].committed:
+    stands_still = seen[-1].committed == seen[0].committed
+    if stands_still and not members:
         return "stopped"
     if len(seen) == 1:
         return "ok"  # whether it gets on shows with the next sample
-    if seen[-1].committed == seen[0].committed:
+    if stands_still:
         return "stalled"
     falls = any(later.lag_messages < earlier.lag_messages for earlier, later in pairwise(seen))
     return "ok" if falls else "warning"

@@ -1,7 +1,6 @@
 """The alerts fire when they should, name metrics that there are, and lead to a page of the runbook."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 from prometheus_client import REGISTRY
 
 from service import metrics
+from tests.deploy.tools import need
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TRIED = Path(__file__).parent / "alerts_test.yaml"
@@ -55,9 +55,7 @@ def test_each_alert_is_tried_firing_and_silent() -> None:
 
 
 def test_promtool_sees_them_fire() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed; Debian has it in prometheus")
+    promtool = need("promtool")
     for command, path in (("check", DEPLOY / "prometheus" / "alerts.yaml"), ("test", TRIED)):
         ran = subprocess.run([promtool, command, "rules", path], capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -13,7 +13,7 @@ import yaml
 
 from service.settings import PREFIX, Settings
 from service.settings_schema import OF_THE_CHART, settings_schema
-from tests.deploy.tools import find
+from tests.deploy.tools import need
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm" / "ratchet"
@@ -68,10 +68,7 @@ CUSTOM = {"PodMonitor", "PrometheusRule", "ScaledObject"}
 @pytest.fixture(scope="module")
 def helm() -> str:
     """The command."""
-    found = find("helm")
-    if found is None:
-        pytest.skip("helm is not installed; make deploy-check builds it")
-    return found
+    return need("helm")
 
 
 def run(helm: str, folder: Path, command: str, values: dict[str, Any]) -> subprocess.CompletedProcess[str]:

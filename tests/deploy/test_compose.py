@@ -1,7 +1,6 @@
 """The trial in compose.yaml: its settings and files are there, and Prometheus itself takes its part."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 import yaml
 
 from service.settings import PREFIX, Settings
+from tests.deploy.tools import need
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
@@ -49,9 +49,7 @@ def test_every_image_has_a_version() -> None:
 
 
 def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed; Debian has it in prometheus")
+    promtool = need("promtool")
     config = (DEPLOY / "compose" / "prometheus.yaml").read_text("utf-8")
     path = tmp_path / "prometheus.yaml"
     path.write_text(config.replace("/etc/prometheus/alerts.yaml", str(DEPLOY / "prometheus" / "alerts.yaml")))

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 import subprocess
 import time
 import urllib.parse
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.commands.test_commands import ATTENDED, DEFINITION, RESET
+from tests.deploy.tools import need
 from tests.stack.servers import free_port
 from tests.stack.service import World
 from tests.stack.wire import Wire
@@ -38,9 +38,7 @@ def ask(port: int, path: str, **query: str) -> Any:
 @contextmanager
 def prometheus(folder: Path, worker_port: int) -> Iterator[int]:
     """Scrapes a worker each second, with our alerts; gives its port."""
-    found = shutil.which("prometheus")
-    if found is None:
-        pytest.skip("prometheus is not installed; Debian has it")
+    found = need("prometheus")
     port = free_port()
     configured = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},

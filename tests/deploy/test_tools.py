@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.deploy.test_chart import CUSTOM, EVERYTHING, MATRIX, run
-from tests.deploy.tools import find
+from tests.deploy.tools import need
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / "v1.34.0-local-strict"
@@ -32,16 +32,8 @@ IGNORED = {
 }
 
 
-def tool(name: str) -> str:
-    """The command."""
-    found = find(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed; make deploy-check builds it")
-    return found
-
-
 def test_compose_itself_reads_the_trial() -> None:
-    ran = subprocess.run([tool("compose-spec"), DEPLOY / "compose.yaml"], capture_output=True, text=True, check=False)
+    ran = subprocess.run([need("compose-spec"), DEPLOY / "compose.yaml"], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert set(yaml.safe_load(ran.stdout)["services"]) >= {"worker", "web", "kafka", "mongodb"}
 
@@ -59,11 +51,11 @@ def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", MATRIX)
 def test_kubeconform_takes_the_chart(tmp_path: Path, schemas: Path, name: str) -> None:
-    ran = run(tool("helm"), tmp_path, "template", MATRIX[name])
+    ran = run(need("helm"), tmp_path, "template", MATRIX[name])
     where = f"{schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
     options = ["-strict", "-summary", "-output", "json", "-schema-location", where, "-skip", ",".join(sorted(CUSTOM))]
     told = subprocess.run(
-        [tool("kubeconform"), *options], input=ran.stdout, capture_output=True, text=True, check=False
+        [need("kubeconform"), *options], input=ran.stdout, capture_output=True, text=True, check=False
     )
     summary = json.loads(told.stdout)["summary"]
     assert (summary["invalid"], summary["errors"]) == (0, 0), told.stdout
@@ -71,9 +63,9 @@ def test_kubeconform_takes_the_chart(tmp_path: Path, schemas: Path, name: str) -
 
 
 def test_kube_score_finds_nothing_that_is_not_explained(tmp_path: Path) -> None:
-    ran = run(tool("helm"), tmp_path, "template", EVERYTHING)
+    ran = run(need("helm"), tmp_path, "template", EVERYTHING)
     options = ["score", "--output-format", "json", *(f"--ignore-test={name}" for name in IGNORED), "-"]
-    told = subprocess.run([tool("kube-score"), *options], input=ran.stdout, capture_output=True, text=True, check=False)
+    told = subprocess.run([need("kube-score"), *options], input=ran.stdout, capture_output=True, text=True, check=False)
     findings = [
         (one["object_name"], check["check"]["id"], [comment["summary"] for comment in check["comments"] or []])
         for one in json.loads(told.stdout)

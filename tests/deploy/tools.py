@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 MODULES = {
     "helm": "helm.sh/helm/v3/cmd/helm@v3.19.2",
     "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0",
@@ -24,8 +26,17 @@ def folder() -> Path:
 
 def find(name: str) -> str | None:
     """The tool, from the path or the cache."""
-    built = folder() / f"{name}@{MODULES[name].rpartition('@')[2]}"
+    built = folder() / f"{name}@{MODULES.get(name, '').rpartition('@')[2]}"
     return str(built) if built.exists() else shutil.which(name)
+
+
+def need(name: str) -> str:
+    """The tool. Where it is missing the test is skipped, and says how to get it."""
+    found = find(name)
+    if found is None:
+        how = "make deploy-check builds it" if name in MODULES else "Debian has it in prometheus"
+        pytest.skip(f"{name} is not installed; {how}")
+    return found
 
 
 def build(name: str) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from contracts.topics import ATTENDANCE_CHANGED, COURSE_COMPLETION_CHANGED, DEAD_LETTER, STEP_COMPLETION_CHANGED
 from service.kafka.partitioner import partition_of
 from tests.commands.test_commands import ATTENDED, DEFINITION, RESET
+from tests.deploy.tools import need
 from tests.stack.service import World
 from tests.stack.wire import Wire, key_of
 
@@ -65,9 +65,7 @@ async def test_metrics_say_what_took_effect(page: str, world: World) -> None:
 
 
 async def test_prometheus_linter_finds_nothing(page: str) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed; Debian has it in prometheus")
+    promtool = need("promtool")
     ran = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, text=True, check=False)
     ours = [line for line in ran.stderr.splitlines() if line.startswith("ratchet_")]
     assert (ours, "error" in ran.stderr) == ([], False), ran.stderr
