@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from msgspec import Struct
+from pydantic_core import from_json
 
 from contracts import headers
 from contracts.fields import course_key, format_timestamp, record_key
@@ -94,7 +95,7 @@ def edited(letter: DeadLetter, edits: Sequence[Edit]) -> bytes | None:
     if not edits:
         return letter.value
     try:
-        value = json.loads(letter.value or b"")
+        value = from_json(letter.value or b"")
     except ValueError:
         value = None
     if not isinstance(value, dict):
@@ -116,7 +117,7 @@ def again(letter: DeadLetter, edits: Sequence[Edit], prefix: str) -> Outbound:
 
 def _key(topic: str, key: bytes | None, value: bytes | None) -> bytes | None:
     try:
-        read_value = json.loads(value or b"")
+        read_value = from_json(value or b"")
         ids: Mapping[str, Any] = read_value if isinstance(read_value, dict) else {}
         if topic == COURSE_DEFINED.name:
             return course_key(ids["tenant_id"], ids["course_id"]).encode()

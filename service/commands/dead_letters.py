@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic_core import from_json
 
 from service.commands.common import MEND, NO, JsonOption, console, progress_count, run, table
 
@@ -169,6 +170,6 @@ def _edit(text: str) -> "Edit":
         typer.echo(f"ratchet: --set: {text!r} is not FIELD=VALUE", err=True)
         raise typer.Exit(MEND)
     try:
-        return Edit(field, json.loads(value))
+        return Edit(field, from_json(value))
     except ValueError:
         return Edit(field, value)

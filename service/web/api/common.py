@@ -2,11 +2,12 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
+from pydantic import AfterValidator
 
 from contracts.fields import ID_PATTERN, parse_timestamp
 from service.admin.desk import Desk
@@ -21,8 +22,28 @@ Moment = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=1000, description="So many at most.")]
 Cursor = Annotated[str, Query(max_length=1024, description="`next` of the page before.")]
+NESTING = 64
+"""Levels of lists and objects: what is deeper cannot be relied on to be read and written again."""
 Who = Annotated[Caller, Depends(caller_of)]
 UNCHANGED: Answers = {304: {"description": "Nothing has changed."}}
+
+
+def _bounded(value: Any) -> Any:
+    """Level by level, because what recurses is what must not meet it."""
+    level = [value]
+    for _ in range(NESTING):
+        level = [inner for one in level if isinstance(one, dict | list) for inner in _values(one)]
+    if any(isinstance(one, dict | list) for one in level):
+        raise ValueError(f"has more than {NESTING} levels of lists and objects")
+    return value
+
+
+def _values(nested: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return nested.values() if isinstance(nested, dict) else nested
+
+
+AnyJson = Annotated[Any, AfterValidator(_bounded)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_bounded)]
 
 
 def desk_of(request: Request) -> Desk:

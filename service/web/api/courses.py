@@ -15,7 +15,7 @@ from service.admin.desk import Desk
 from service.admin.impact import Impact
 from service.clock import now
 from service.web.access import guarded
-from service.web.api.common import UNCHANGED, AnId, AtDesk, IdQuery, Who, is_known, moved, note
+from service.web.api.common import UNCHANGED, AnId, AtDesk, IdQuery, JsonObject, Who, is_known, moved, note
 from service.web.problems import documented, not_found
 
 router = APIRouter()
@@ -24,7 +24,8 @@ Json = dict[str, Any]
 LOOK = guarded("viewer", "administrator", tenants="path")
 CHANGE = guarded("administrator", tenants="path")
 Definition = Annotated[
-    Json, Body(description="The fields of course-defined; the ids are those of the path.", examples=[{"steps": []}])
+    JsonObject,
+    Body(description="The fields of course-defined; the ids are those of the path.", examples=[{"steps": []}]),
 ]
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.admin.messages import BY_SHORT, Checked, check, deliver, tenants_of
 from service.web.access import Caller, guarded
-from service.web.api.common import AtDesk, Who, note
+from service.web.api.common import AnyJson, AtDesk, Who, note
 from service.web.problems import FieldError, documented, too_many
 
 router = APIRouter()
@@ -24,7 +24,7 @@ class Item(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     topic: Any = Field(description=f"One of {', '.join(BY_SHORT)}.", examples=["attendance-changed"])
-    value: Any = Field(description="As the topic's JSON Schema says.")
+    value: AnyJson = Field(description="As the topic's JSON Schema says.")
 
 
 class Messages(BaseModel):

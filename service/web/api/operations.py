@@ -12,7 +12,7 @@ from service.admin.dead_letters import Edit, Letter, Place, chosen, letter_json,
 from service.admin.lag import LaneLag
 from service.admin.lag_history import LagHistory
 from service.web.access import guarded
-from service.web.api.common import AtDesk, Cursor, Limit, Moment, Who, after, instant, note, page
+from service.web.api.common import AtDesk, Cursor, JsonObject, Limit, Moment, Who, after, instant, note, page
 from service.web.problems import invalid, not_found
 
 router = APIRouter()
@@ -28,7 +28,7 @@ class Replay(BaseModel):
     ids: list[str] = Field([], max_length=1000)
     reason: str | None = Field(None, min_length=1, max_length=64)
     all: bool = False
-    set: dict[str, Any] = Field({}, max_length=100)
+    set: JsonObject = Field({}, max_length=100)
 
 
 def lane_json(lag: LaneLag) -> Json:

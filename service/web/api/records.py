@@ -27,6 +27,7 @@ from service.web.api.common import (
     AtDesk,
     Cursor,
     IdQuery,
+    JsonObject,
     Limit,
     Moment,
     Who,
@@ -53,7 +54,7 @@ class Supposed(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     topic: str = Field(description=f"One of {', '.join(ASKED)}.")
-    value: Json
+    value: JsonObject
 
 
 @router.get("/v1/records", **guarded("viewer", "administrator", tenants="query"))

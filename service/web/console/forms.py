@@ -1,14 +1,18 @@
 """What a form says. Nothing is read of it that did not come from a page of this session."""
 
 import secrets
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import RedirectResponse
 
 from service.web.access import caller_of
-from service.web.problems import Problem
+from service.web.problems import Problem, invalid
 
+Said = TypeVar("Said", bound=BaseModel)
 FIELDS = 200
 FIELD_BYTES = 1024 * 1024
 
@@ -39,6 +43,15 @@ async def file_of(form: FormData, name: str) -> tuple[str, bytes] | None:
 def texts_of(form: FormData, *names: str) -> dict[str, str]:
     """Those of these fields that say something."""
     return {name: text for name in names if (text := text_of(form, name))}
+
+
+def said(model: type[Said], given: Mapping[str, Any]) -> Said:
+    """As the API would read it. Raises Problem for the first field that is wrong."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise invalid(".".join(map(str, first["loc"])), first["msg"]) from None
 
 
 def go(path: str) -> RedirectResponse:

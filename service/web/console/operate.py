@@ -1,9 +1,9 @@
 """Operations: how far the lanes are behind, dead letters by reason, one of them whole, sent again with an edit."""
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from pydantic_core import from_json
 from starlette.responses import Response
 
 from contracts.fields import format_timestamp
@@ -11,7 +11,7 @@ from service.admin.dead_letters import letter_json
 from service.web.access import guarded
 from service.web.api.common import AtDesk, Who
 from service.web.api.operations import Replay, history_of, lane_json, letter_of, letters_of, send_again
-from service.web.console.forms import form_of, text_of
+from service.web.console.forms import form_of, said, text_of
 from service.web.console.picture import FRAME, stair
 from service.web.console.render import page, reader_of
 from service.web.problems import invalid
@@ -63,8 +63,8 @@ async def replay(request: Request, desk: AtDesk, caller: Who, letter_id: str) ->
     """Send it again, with fields set."""
     form = await form_of(request)
     found = await letter_of(desk, letter_id)
-    said = Replay(ids=[letter_id], set=_edits(text_of(form, "edits")))
-    report = await send_again(request, desk, caller, said)
+    wanted = said(Replay, {"ids": [letter_id], "set": _edits(text_of(form, "edits"))})
+    report = await send_again(request, desk, caller, wanted)
     return page(request, "letter.html", {"letter": found, "report": report})
 
 
@@ -76,7 +76,7 @@ def _edits(text: str) -> dict[str, Any]:
         if not (field and equals):
             raise invalid("edits", f"{line[:80]!r} is not FIELD=VALUE")
         try:
-            edits[field.strip()] = json.loads(value)
+            edits[field.strip()] = from_json(value)
         except ValueError:
             edits[field.strip()] = value
     return edits

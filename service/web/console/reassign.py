@@ -3,7 +3,6 @@
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from service.admin.jobs import confirmed_by
@@ -11,10 +10,9 @@ from service.web.access import guarded
 from service.web.api.common import AtDesk, Who
 from service.web.api.uploads import REASSIGNMENT, Reassign, confirmed, file_of, job_json, job_of, reassigned
 from service.web.console.forms import file_of as file_in
-from service.web.console.forms import form_of, go, text_of, texts_of
+from service.web.console.forms import form_of, go, said, text_of, texts_of
 from service.web.console.render import page
 from service.web.console.upload import progress_of
-from service.web.problems import invalid
 
 router = APIRouter(include_in_schema=False)
 LOOK = guarded("viewer", "administrator", tenants="caller")
@@ -48,13 +46,9 @@ async def begin(request: Request, caller: Who) -> Response:
         "keep_progress": bool(text_of(form, "keep_progress")),
         "allow_unknown": bool(text_of(form, "allow_unknown")),
     }
-    try:
-        said = Reassign.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise invalid(".".join(map(str, first["loc"])), first["msg"]) from None
-    caller.check(said.tenant_id)
-    job = await reassigned(request, caller, said)
+    wanted = said(Reassign, given)
+    caller.check(wanted.tenant_id)
+    job = await reassigned(request, caller, wanted)
     return go(f"/reassign/{job.id}")
 
 
