@@ -232,6 +232,11 @@ def _check_principles(rows: tuple[Row, ...], where: str) -> None:
         for outcome in row.then.values():
             if outcome in OCCURS and row.when["trigger"] != (OCCURS[outcome],):
                 raise TableError(f"{where}: row {row.rule_id}: {outcome}: only on the trigger {OCCURS[outcome]}")
+        gives = row.then["certificate"].startswith(("issue", "reinstate"))
+        if "incomplete" in row.when["course"] and gives and not row.then["course"].startswith("completed"):
+            raise TableError(
+                f"{where}: row {row.rule_id}: course = incomplete: a certificate is of a completion: there is none (P1)"
+            )
         if "completed" not in row.when["course"]:
             continue
         combination = f"course = completed, trigger = {', '.join(row.when['trigger'])}"

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from service.kafka import topics
+from service.kafka import rights, topics
 from service.kafka.consumer import Worker
 from service.mongo.store import MongoStore, open_store
 from service.settings import Settings
@@ -67,7 +67,7 @@ async def serve(settings: Settings) -> None:
 
 async def _start(settings: Settings, opened: AsyncExitStack) -> tuple[int, MongoStore]:
     """What must be there before anything else: the topics, and a database with its indexes."""
-    partitions = await topics.check(settings)
+    partitions = await topics.check(settings, rights.WORKER)
     return partitions, await opened.enter_async_context(open_store(settings, prepared=True))
 
 
@@ -92,7 +92,7 @@ async def serve_web(settings: Settings, say: Callable[[str], None]) -> None:
 
     stop = _until_stopped()
     async with AsyncExitStack() as opened:
-        await topics.check(settings)
+        await topics.check(settings, rights.COMMANDS)
         store = await opened.enter_async_context(open_store(settings, prepared=True))
         desk = Desk(settings, store, await opened.enter_async_context(open_sender(settings)))
         lag = await opened.enter_async_context(sampling(settings))

@@ -4,7 +4,7 @@ In come polled records and what the consumer group assigns; out go messages to l
 Read in this order:
 
     clients, partitioner    how clients are made; where a key belongs
-    topics                  created and checked
+    topics, rights          created and checked; what the user may do with them, and what each part needs
     batches, uncompress     what is read of record batches: nothing lost, bounded, and what cannot be read is named
     consumer                the worker's consumer, which FastStream makes
     transactions            those that other producers have left open

@@ -6,9 +6,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from service.errors import FixConfiguration
+from service.kafka.rights import REFUSALS, refusal
 from service.settings import Settings
 
 CALL_SECONDS = 30.0
@@ -17,6 +20,26 @@ PRODUCER_BATCH_BYTES = 512 * 1024
 """Half of what a broker takes by default."""
 LARGEST_MESSAGE_BYTES = 16 * 1024 * 1024
 """A dead letter may be as large as any topic allows."""
+
+
+_send = AIOKafkaConnection.send
+
+
+def _send_or_break(connection: AIOKafkaConnection, request: Any, expect_response: bool = True) -> Any:
+    """Uvloop raises RuntimeError for what is written to a connection that has just broken, aiokafka expects OSError."""
+    try:
+        return _send(connection, request, expect_response)
+    except RuntimeError as error:
+        connection.close(reason=CloseReason.CONNECTION_BROKEN)
+        raise KafkaConnectionError(f"connection to {connection.host}:{connection.port} is broken") from error
+
+
+AIOKafkaConnection.send = _send_or_break
+
+
+def make_admin(settings: Settings, **options: Any) -> AIOKafkaAdminClient:
+    """Raises ValueError for an address that is none."""
+    return AIOKafkaAdminClient(**settings.kafka_options(), **options)
 
 
 def make_producer(settings: Settings, transactional_id: str | None = None) -> AIOKafkaProducer:
@@ -52,11 +75,15 @@ async def started(settings: Settings, client: Any) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(settings.start_seconds):
                 await client.start()
+        except REFUSALS:
+            raise
         except (KafkaError, OSError, TimeoutError) as error:
             raise FixConfiguration(
                 f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: no Kafka answers at {settings.kafka_bootstrap_servers} "
                 f"({type(error).__name__})"
             ) from None
         yield
+    except REFUSALS as error:
+        raise FixConfiguration(refusal(error, group="DESCRIBE")) from None
     finally:
         await (client.stop() if hasattr(client, "stop") else client.close())

@@ -21,6 +21,7 @@ from service.errors import FixConfiguration, RestartProcess
 from service.kafka import batches
 from service.kafka.assignment import Lanes
 from service.kafka.clients import make_producer, make_reader
+from service.kafka.rights import REFUSALS, refusal
 from service.lanes.ports import Store
 from service.settings import Settings
 
@@ -81,6 +82,8 @@ class Worker:
         """Work until `stop` is set. Raises what ends the process: RestartProcess, FixConfiguration, a bug."""
         try:
             await self._run(stop)
+        except REFUSALS as error:
+            raise FixConfiguration(refusal(error)) from None
         except KafkaError as error:
             if error.retriable:
                 raise RestartProcess(f"Kafka went away: {error!r}") from None

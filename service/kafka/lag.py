@@ -13,7 +13,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from contracts.topics import CONSUMED
 from service.errors import Unreadable, WaitAndRetry
 from service.kafka import batches, topics
-from service.kafka.clients import make_reader, started
+from service.kafka.clients import make_admin, make_reader, started
+from service.kafka.rights import REFUSALS, refusal
 from service.lanes.progress import Done, read_done
 from service.settings import Settings
 
@@ -75,6 +76,8 @@ class LagReader:
         """How things stand now. Raises WaitAndRetry where Kafka does not tell."""
         try:
             return await self._sample()
+        except REFUSALS as error:
+            raise WaitAndRetry(refusal(error, group="DESCRIBE")) from None
         except (KafkaError, OSError, TimeoutError) as error:
             raise WaitAndRetry(f"Kafka does not tell how far the group is ({type(error).__name__})") from None
 
@@ -158,7 +161,7 @@ class LagReader:
 @asynccontextmanager
 async def open_lag_reader(settings: Settings, group: str | None = None) -> AsyncIterator[LagReader]:
     """A reader, while the context lasts. Raises FixConfiguration where Kafka does not answer."""
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
+    admin = make_admin(settings)
     batches.install()
     async with AsyncExitStack() as opened:
         await opened.enter_async_context(started(settings, admin))

@@ -24,6 +24,7 @@ from service.kafka.batches import TooLong
 from service.kafka.clients import CALL_SECONDS
 from service.kafka.lane_progress import fence_message, key_of, last_progress, progress_message
 from service.kafka.partitioner import partition_of
+from service.kafka.rights import REFUSALS, refusal
 from service.lanes.failpoint import reach
 from service.lanes.ports import Handed, Outbound, Received
 from service.lanes.progress import Done, Offsets, Progress, read_done
@@ -65,7 +66,7 @@ class KafkaLog:
         producer = self._make_producer(f"{self._group}-{self._lane}")
         self._producer = producer
         try:
-            async with _kafka_answers("initialise the transactional producer"):
+            async with _kafka_answers("initialise the transactional producer", "WRITE"):
                 await producer.start()
                 await self._pass_earlier_commits(producer)
                 await producer.begin_transaction()
@@ -172,7 +173,7 @@ class KafkaLog:
         assert producer is not None, "a lane fences before it publishes"
         offsets = {self._partitions[topic]: OffsetAndMetadata(one.offset, one.metadata) for topic, one in done.items()}
         try:
-            async with _kafka_answers("publish a batch"):
+            async with _kafka_answers("publish a batch", "WRITE"):
                 await producer.begin_transaction()
                 mine = progress_message(self._group, self._lane, done)
                 await self._send_all(producer, chain(messages, [mine]))
@@ -189,7 +190,7 @@ class KafkaLog:
         """Rare enough for a producer of its own each time, which no earlier failure has spoilt."""
         producer = self._make_producer(None)
         try:
-            async with _kafka_answers(f"send to {topic}"):
+            async with _kafka_answers(f"send to {topic}", "WRITE"):
                 await producer.start()
                 return {to.partition: last for to, last in (await self._send_all(producer, messages)).items()}
         finally:
@@ -278,7 +279,7 @@ async def _stop(producer: AIOKafkaProducer) -> None:
 
 
 @asynccontextmanager
-async def _kafka_answers(doing: str) -> AsyncIterator[None]:
+async def _kafka_answers(doing: str, operation: str = "READ") -> AsyncIterator[None]:
     """Bounds a call and turns Kafka's errors into ours. An unknown outcome is an error like any other."""
     try:
         async with asyncio.timeout(CALL_SECONDS):
@@ -287,5 +288,7 @@ async def _kafka_answers(doing: str) -> AsyncIterator[None]:
         raise LaneLost("another worker has taken the lane's transactional id over") from None
     except TimeoutError:
         raise WaitAndRetry(f"Kafka did not {doing} within {CALL_SECONDS:.0f} s") from None
+    except REFUSALS as error:
+        raise WaitAndRetry(refusal(error, topic=operation)) from None
     except (KafkaError, OSError) as error:
         raise WaitAndRetry(f"Kafka could not {doing}: {error!r}") from None

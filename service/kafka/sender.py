@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from service.errors import WaitAndRetry
 from service.kafka.clients import make_producer, started
+from service.kafka.rights import refusal
 from service.lanes.ports import Outbound
 from service.settings import Settings
 
@@ -31,6 +32,9 @@ class Sender:
                     for message in messages
                 ]
                 await asyncio.gather(*sending)
+        except TopicAuthorizationFailedError:
+            names = sorted({self._prefix + message.topic for message in messages})
+            raise WaitAndRetry(refusal(TopicAuthorizationFailedError(*names), topic="WRITE")) from None
         except (KafkaError, OSError, TimeoutError) as error:
             raise WaitAndRetry(
                 f"Kafka did not take the messages ({type(error).__name__}); run the same command again to go on"

@@ -8,12 +8,15 @@ import asyncio
 import logging
 from typing import Any, NamedTuple, Self
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
 from contracts.topics import CONSUMED, COURSE_DEFINED, DEAD_LETTER, LANE_PROGRESS, REROUTED, TOPICS
 from service.errors import FixConfiguration, RestartProcess
+from service.kafka import rights
+from service.kafka.clients import make_admin
+from service.kafka.rights import Described, Needs, describe, lacking, not_allowed
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -60,15 +63,19 @@ async def create(settings: Settings) -> list[TopicState]:
                     for topic in missing
                 ]
             )
-        after = await admin.wait_for({topic.name for topic in TOPICS})
-        await _check(admin, after, settings)
+        found = await admin.wait_until_all_exist()
+        await _check(admin, found, settings, rights.CREATOR)
+        after = admin.counts(found)
         return [TopicState(settings.topic_prefix + name, after[name], name not in before) for name in sorted(after)]
 
 
-async def check(settings: Settings) -> int:
-    """How many partitions every inbound topic has. Raises FixConfiguration where topics are missing or do not fit."""
+async def check(settings: Settings, needs: Needs) -> int:
+    """How many partitions every inbound topic has.
+
+    Raises FixConfiguration where topics are missing, do not fit, or may not be used as is needed.
+    """
     async with _Admin(settings) as admin:
-        return await _check(admin, _all_there(await admin.partitions(), settings), settings)
+        return await _check(admin, await admin.described(), settings, needs)
 
 
 async def partitions(settings: Settings) -> dict[str, int]:
@@ -107,7 +114,11 @@ def _all_there(found: dict[str, int], settings: Settings) -> dict[str, int]:
     return found
 
 
-async def _check(admin: "_Admin", partitions: dict[str, int], settings: Settings) -> int:
+async def _check(admin: "_Admin", found: dict[str, Described], settings: Settings, needs: Needs) -> int:
+    refused = lacking(found, needs, settings.topic_prefix)
+    if refused:
+        raise not_allowed("; ".join(refused))
+    partitions = _all_there(admin.counts(found), settings)
     counts = {settings.topic_prefix + topic.name: partitions[topic.name] for topic in CONSUMED}
     if len(set(counts.values())) != 1:
         raise FixConfiguration(_unequal(counts))
@@ -139,9 +150,8 @@ class _Admin:
 
     async def __aenter__(self) -> Self:
         settings = self._settings
-        options = settings.kafka_options()
         try:
-            self._client = AIOKafkaAdminClient(**options, request_timeout_ms=settings.start_seconds * 1000)
+            self._client = make_admin(settings, request_timeout_ms=settings.start_seconds * 1000)
         except ValueError as error:
             raise FixConfiguration(f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: {error}") from None
         try:
@@ -161,26 +171,34 @@ class _Admin:
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
-    async def partitions(self) -> dict[str, int]:
-        """Of those topics of ours that exist. Raises FixConfiguration where no broker tells."""
-        known = {self._prefix + topic.name: topic.name for topic in TOPICS}
+    async def described(self) -> dict[str, Described]:
+        """Those topics of ours that exist, with the prefix. Raises FixConfiguration where no broker tells."""
         try:
-            described = await self._client.describe_topics()
+            return await describe(self._client, (self._prefix + topic.name for topic in TOPICS))
         except (KafkaError, OSError, TimeoutError) as error:
             raise FixConfiguration(
                 f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: no Kafka tells of its topics: {error!r}"
             ) from None
-        return {
-            known[topic["topic"]]: len(topic["partitions"])
-            for topic in described
-            if topic["topic"] in known and not topic["error_code"] and topic["partitions"]
-        }
+
+    async def partitions(self) -> dict[str, int]:
+        """How many each topic of ours has. Raises FixConfiguration where no broker tells, or some may not be seen."""
+        return self.counts(await self.described())
+
+    def counts(self, found: dict[str, Described]) -> dict[str, int]:
+        """Without the prefix. Raises FixConfiguration where some may not be seen."""
+        hidden = [name for name, topic in found.items() if not topic.partitions]
+        if hidden:
+            raise not_allowed(f"DESCRIBE on {', '.join(hidden)}")
+        return {name.removeprefix(self._prefix): topic.partitions for name, topic in found.items()}
 
     async def create(self, topics: list[NewTopic]) -> None:
         try:
             response = await self._client.create_topics(topics)
         except KafkaError as error:
             raise FixConfiguration(f"topics cannot be created: {error!r}") from None
+        refused = [name for name, code, *_ in response.topic_errors if for_code(code) is TopicAuthorizationFailedError]
+        if refused:
+            raise not_allowed(f"CREATE on {', '.join(refused)}")
         for name, code, *rest in response.topic_errors:
             problem = for_code(code)
             if code and problem is not TopicAlreadyExistsError:
@@ -189,17 +207,18 @@ class _Admin:
                     "see RATCHET_PARTITIONS and RATCHET_REPLICATION_FACTOR"
                 )
 
-    async def wait_for(self, names: set[str]) -> dict[str, int]:
+    async def wait_until_all_exist(self) -> dict[str, Described]:
         """A created topic appears in the metadata a moment later."""
+        names = {self._prefix + topic.name for topic in TOPICS}
         try:
             async with asyncio.timeout(self._settings.start_seconds):
                 while True:
-                    found = await self.partitions()
+                    found = await self.described()
                     if names <= set(found):
                         return found
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            missing = ", ".join(sorted(names - set(await self.partitions())))
+            missing = ", ".join(sorted(names - set(await self.described())))
             raise FixConfiguration(f"topics were created but do not appear: {missing}") from None
 
     async def sizes(self) -> dict[str, int]:

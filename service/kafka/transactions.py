@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 
-from service.kafka.clients import started
+from service.kafka.clients import make_admin, started
 from service.lanes.health import HangingTransaction
 from service.settings import Settings
 
@@ -78,7 +78,7 @@ async def find_hanging(settings: Settings, stuck: Mapping[TopicPartition, int]) 
     """Who has begun the transaction at the offset beyond which a partition cannot be read. Raises KafkaError."""
     if not stuck:
         return []
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
+    admin = make_admin(settings)
     async with started(settings, admin):
         return [await _find(admin, place, offset) for place, offset in stuck.items()]
 

@@ -119,7 +119,7 @@ def sort_out(batch: Iterable[tuple[Received, Item]]) -> Work:
 
 def decide_record(
     stored: StoredRecord,
-    heard: Iterable[tuple[Received, HeardFact | HeardRequest]],
+    heard: Sequence[tuple[Received, HeardFact | HeardRequest]],
     timeline: Timeline,
     clock: Clock,
     committed: Progress,
@@ -140,9 +140,10 @@ def decide_record(
     letters: list[Letter] = []
     for received, item in heard:
         if isinstance(item, HeardRequest):
-            if received.offset <= asked.get(received.topic, -1):
+            place = f"{received.topic}/{received.partition}"
+            if received.offset <= asked.get(place, -1):
                 continue
-            asked[received.topic] = received.offset
+            asked[place] = received.offset
             record, changes = redecide(record, timeline, clock.now) if may_redecide else (record, ())
         else:
             try:
@@ -154,7 +155,7 @@ def decide_record(
         added += [Pending(*cause, change, item.traceparent) for change in changes]
     if record is before and asked == stored.asked:
         return Decided(stored, None, letters)
-    kept = _not_done(stored, committed)
+    kept = _not_done(stored, committed, heard[0][0].partition)
     pending = (*kept, *added)
     new = pack(Packed(one, one.message_id not in record.facts) for one in record.decisions)
     decided = StoredRecord(
@@ -311,20 +312,25 @@ def _stale(definition: StoredDefinition, newest: int) -> Unusable:
     )
 
 
-def _not_done(stored: StoredRecord, progress: Progress) -> tuple[Pending, ...]:
-    """The pending changes whose messages are not done."""
+def _not_done(stored: StoredRecord, progress: Progress, lane: int) -> tuple[Pending, ...]:
+    """The pending changes whose messages are not done.
+
+    Those of another lane are: partitions were added since, which takes that everything before is out.
+    """
     if not stored.pending:
         return ()
     key = stored.key.encode()
-    return tuple(one for one in stored.pending if not is_done(progress, one.topic, key, one.offset))
+    return tuple(
+        one for one in stored.pending if one.partition == lane and not is_done(progress, one.topic, key, one.offset)
+    )
 
 
-def going_out(records: Iterable[StoredRecord], start: Progress) -> GoingOut:
-    """What a batch publishes: each record's changes that are not out yet, in order of their sequence.
+def going_out(records: Iterable[StoredRecord], start: Progress, lane: int) -> GoingOut:
+    """What a lane's batch publishes: each record's changes that are not out yet, in order of their sequence.
 
     Those of messages that were done before the batch went out with the batches before it.
     """
-    return {record.key: _not_done(record, start) for record in records}
+    return {record.key: _not_done(record, start, lane) for record in records}
 
 
 def beyond(changes: GoingOut, end: Progress) -> dict[tuple[bytes, str], int]:

@@ -73,7 +73,7 @@ class StoredRecord(Struct, frozen=True, gc=False):
     decisions: bytes = b""
     """Packed (service.lanes.packed): those of the facts that the record has, and of definitions."""
     asked: Mapping[str, int] = {}
-    """By topic, the offset of the last request to decide it again that has been dealt with, whatever came of it.
+    """By `topic/partition`, the offset of the last request to decide it again that has been dealt with.
 
     A fact that comes again is known; a request would count again, with a change at a position long committed: one that
     a worker paused past its session still stores, and that nobody publishes.

@@ -237,7 +237,7 @@ class Preparer:
         )
         reach("after_store")
         late = await self._decided_under_old_definitions(records)
-        return _Part(going_out(records.values(), start), late, rejected)
+        return _Part(going_out(records.values(), start, self._lane), late, rejected)
 
     def _now(self) -> Clock:
         now = int(self._shared.clock() * MICROSECONDS)

@@ -1,5 +1,6 @@
 """The driver: one client, what its errors mean here, and the names of its types."""
 
+import re
 import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +15,8 @@ Document = dict[str, Any]
 Client = AsyncIOMotorClient[Document]
 Database = AsyncIOMotorDatabase[Document]
 Collection = AsyncIOMotorCollection[Document]
+_REFUSED = re.compile(r'not authorized on ([\w-]+) to execute command \{ (\w+)(?:: "([\w.-]+)")?')
+"""How MongoDB says it, with all of the command behind."""
 CALL_SECONDS = 20.0
 NOT_ALLOWED = {13, 18, 8000}
 """Unauthorized, AuthenticationFailed, and Atlas' word for either."""
@@ -48,10 +51,22 @@ async def mongo_answers() -> AsyncIterator[None]:
         raise FixConfiguration(f"RATCHET_MONGODB_URI: {error}") from None
     except OperationFailure as error:
         if error.code in NOT_ALLOWED:
-            raise FixConfiguration(f"RATCHET_MONGODB_URI: MongoDB refuses the user: {_short(error)}") from None
+            raise FixConfiguration(
+                f"RATCHET_MONGODB_URI: MongoDB refuses the user{_command(error)}: {_short(error)}"
+            ) from None
         raise WaitAndRetry(f"MongoDB could not do it: {_short(error)}") from None
     except PyMongoError as error:
         raise WaitAndRetry(f"MongoDB is away: {_short(error)}") from None
+
+
+def _command(error: OperationFailure) -> str:
+    """What the user may not do, without what it was about."""
+    found = _REFUSED.search(str(error.details.get("errmsg") if error.details else ""))
+    if found is None:
+        return ""
+    database, command, collection = found.groups()
+    where = f"{database}.{collection}" if collection else database
+    return f" `{command}` in {where}, which needs a role there such as readWrite (deploy/permissions.yaml)"
 
 
 def _short(error: PyMongoError) -> str:

@@ -118,7 +118,7 @@ def test_a_broker_that_dies_while_the_topics_are_looked_at_ends_no_worker(error:
 
     class Dying:
         start = close = AsyncMock()
-        describe_topics = AsyncMock(side_effect=error)
+        _send_request = AsyncMock(side_effect=error)
 
     async def live() -> None:
         world = await calm_world()
@@ -127,5 +127,5 @@ def test_a_broker_that_dies_while_the_topics_are_looked_at_ends_no_worker(error:
             await topics.partitions(Settings())
         await world.end()
 
-    with patch.object(topics, "AIOKafkaAdminClient", lambda **_: Dying()):
+    with patch.object(topics, "make_admin", lambda *_, **__: Dying()):
         run(live())

@@ -73,6 +73,10 @@ REFUSED = {
         set_in(("rows", row("reassignment-removes-completion"), "then", "certificate"), "keep"),
         "row reassignment-removes-completion: .*: a completion goes with its certificate",
     ),
+    "a certificate of nothing": (
+        set_in(("rows", row("not-yet-completed"), "then", "certificate"), "issue"),
+        "row not-yet-completed: course = incomplete: a certificate is of a completion",
+    ),
     "a certificate that is not due": (
         set_in(("rows", row("completion-confirmed"), "then", "certificate"), "issue"),
         "row completion-confirmed: course = completed, trigger = step, definition: the first completion stands",

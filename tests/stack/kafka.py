@@ -1,6 +1,7 @@
 """Ways to get a Kafka broker, best first."""
 
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -150,7 +151,9 @@ def _java() -> str:
 
 def _jars() -> Path:
     """Kafka's jars, fetched once per machine, by one process at a time: Maven's own cache bears no second one."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ratchet" / f"kafka-{VERSION}"
+    made_of = hashlib.sha256(POM.read_bytes()).hexdigest()[:8]
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ratchet"
+    cache = home / f"kafka-{VERSION}-{made_of}"
     cache.parent.mkdir(parents=True, exist_ok=True)
     with cache.with_name(f"{cache.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -179,6 +182,14 @@ def _fetch(cache: Path) -> None:
         problem = next((line for line in fetched.stdout.splitlines() if "ERROR" in line), "no reason given")
         raise NotAvailable(f"Maven cannot fetch Apache Kafka: {problem[:200]}")
     (cache / "complete").touch()
+
+
+def run_tool(name: str, *arguments: str) -> str:
+    """One of the tools that come with Apache Kafka, by its class; what it prints. Raises NotAvailable."""
+    command = [_java(), *JVM, "-cp", f"{_jars()}/*", f"org.apache.kafka.tools.{name}", *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
 
 
 def embedded(_: Path) -> Server:

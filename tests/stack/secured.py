@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from confluent_kafka.admin import (
+    AdminClient,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialDeletion,
+    UserScramCredentialUpsertion,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -89,7 +95,7 @@ class Secured(NamedTuple):
 
     def add_user(self, user: str, role: str, database: str) -> None:
         """Known to both servers, by password and by certificate; may do nothing in Kafka yet."""
-        _certify(self.folder, user)
+        self.certify(user)
         credentials = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
         wanted = UserScramCredentialUpsertion(user, credentials, PASSWORD.encode())
         admin = AdminClient({"bootstrap.servers": self.own_kafka})
@@ -99,6 +105,21 @@ class Secured(NamedTuple):
         with MongoClient[dict[str, Any]](self.own_mongodb) as client:
             client.admin.command("createUser", user, pwd=PASSWORD, roles=roles)
             client["$external"].command("createUser", f"CN={user}", roles=roles)
+
+    def drop_user(self, user: str) -> None:
+        """Whose password and certificate are worth nothing any more; open connections stay."""
+        admin = AdminClient({"bootstrap.servers": self.own_kafka})
+        (gone,) = admin.alter_user_scram_credentials(
+            [UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_512)]
+        ).values()
+        gone.result()
+        with MongoClient[dict[str, Any]](self.own_mongodb) as client:
+            client.admin.command("dropUser", user)
+            client["$external"].command("dropUser", f"CN={user}")
+
+    def certify(self, user: str) -> None:
+        """A new key and certificate, in the file of the old ones."""
+        _certify(self.folder, user)
 
 
 def start_secured(folder: Path) -> Secured:
