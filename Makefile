@@ -16,7 +16,7 @@ help:
 	@echo 'make interop       other clients, codecs and topics of every kind, on the real service; writes tests/interop/RESULTS.md'
 	@echo 'make bench         Ratchet beside what else does the same work: about 30 minutes; writes tests/benchmarks/RESULTS.md'
 	@echo 'make deploy-check  image, Helm chart and trial, checked with the tools that they are for; writes deploy/CHECKED.md'
-	@echo 'make requirements  writes deploy/requirements.txt: what the image installs, with hashes'
+	@echo 'make requirements  writes deploy/requirements.txt: what the image installs, with hashes; and deploy/sbom.json'
 	@echo 'make install       .venv with the command ratchet'
 	@echo 'make docs          writes the generated parts: tables and console blocks of the pages, JSON Schemas, AsyncAPI'
 	@echo 'make clean         removes .venv and caches'
@@ -75,9 +75,12 @@ deploy-check: install
 # What the image installs, each file by its hash; after deploy/constraints.txt has changed.
 UV := $(BIN)/uv pip compile --quiet --constraint deploy/constraints.txt --generate-hashes --no-header --no-annotate \
 	--python-version 3.11 --python-platform linux --system-certs
+CYCLONEDX := $(BIN)/uv tool run --quiet --system-certs --from cyclonedx-bom==7.5.0
 requirements: install
 	$(UV) pyproject.toml --extra traces --output-file deploy/requirements.txt
 	echo setuptools | $(UV) - --output-file deploy/build-requirements.txt
+	$(CYCLONEDX) cyclonedx-py requirements deploy/requirements.txt --pyproject pyproject.toml --output-reproducible \
+		--spec-version 1.6 --output-format JSON | $(BIN)/python -m tests.deploy.sbom > deploy/sbom.json
 
 docs: install
 	$(BIN)/python -m rules.render rules/README.md

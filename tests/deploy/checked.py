@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from tests.deploy.tools import MODULES, find
+from tests.deploy.tools import VERSIONS as TOOLS
+from tests.deploy.tools import find
 
 VERSIONS: dict[str, Sequence[str]] = {
     "buildah": ["buildah", "--version"],
@@ -24,7 +25,7 @@ def page(junit: Path) -> str:
     for case in ET.parse(junit).iter("testcase"):  # pytest has just written it
         counts.setdefault(case.attrib["classname"].rpartition(".")[2], Counter())[_outcome(case)] += 1
     tools = [f"{name} {_first_line(command)}" for name, command in VERSIONS.items()]
-    tools += [f"{name} {module.rpartition('@')[2]}" for name, module in MODULES.items() if find(name)]
+    tools += [f"{name} {version}" for name, version in TOOLS.items() if find(name)]
     tools += [f"kubernetes-validate {version('kubernetes-validate')}"]
     rows = [
         f"| `{name}` | {count['passed']} | {count['failed']} | {count['skipped']} |" for name, count in counts.items()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pymongo import MongoClient
 
 from contracts.topics import CONSUMED, LANE_PROGRESS
 from tests.commands.test_commands import ATTENDED, DEFINITION
+from tests.deploy.tools import need
 from tests.stack.kafka import run_tool
 from tests.stack.mongodb import Member, address_of, start_members
 from tests.stack.servers import NotAvailable, Server
@@ -132,6 +134,30 @@ async def test_the_lag_that_others_see_is_nothing_at_rest(world: World, wire: Wi
     await wire.send([attended(learner, 2) for learner in LEARNERS])
     waiting = lags(tool(world, GROUPS, "--describe", "--group", world.name))
     assert sum(map(int, waiting.values())) == len(LEARNERS)
+
+
+async def test_keda_sees_the_same(world: World, wire: Wire) -> None:
+    """Its own scaler for Kafka, by which workers could be scaled."""
+    program = need("keda-lag")
+    if not world.broker.real:
+        pytest.skip("the mock broker tells no committed offsets")
+
+    def seen() -> list[dict[str, Any]]:
+        about = {"bootstrapServers": world.broker.address, "consumerGroup": world.name, "lagThreshold": "1"}
+        told = []
+        for topic in CONSUMED:
+            asked = json.dumps({**about, "topic": world.prefix + topic.name})
+            told.append(json.loads(subprocess.run([program, asked], capture_output=True, check=True).stdout))
+        return told
+
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", DEFINITION), *(attended(learner, 1) for learner in LEARNERS)])
+    await wire.settled()
+    assert await asyncio.to_thread(seen) == [{"lag": 0, "active": False}] * len(CONSUMED)
+    assert await asyncio.to_thread(serving.stop) == 0
+    await wire.send([attended("l-1", 2)])
+    waiting = await asyncio.to_thread(seen)
+    assert [one["active"] for one in waiting].count(True) == 1 and sum(one["lag"] for one in waiting) == 1
 
 
 def lags(text: str) -> dict[tuple[str, str], str]:
