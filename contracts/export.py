@@ -1,11 +1,20 @@
-"""Writes `schemas/` and `asyncapi.yaml` from the models: `python -m contracts.export`."""
+"""Writes `schemas/` and `asyncapi.yaml` from the models: `python -m contracts.export`.
 
+A field's description is the text below it in the source, its example what the topic's example says of it.
+"""
+
+import ast
+import inspect
 import json
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from contracts.fields import Message
 from contracts.headers import CE_SOURCE
 from contracts.topics import TOPICS, Topic, foreign_fields
 
@@ -17,9 +26,56 @@ def schema(topic: Topic) -> dict[str, Any]:
     """JSON Schema (2020-12) of a topic's value; of the headers where the value is another topic's."""
     mode: Literal["serialization", "validation"] = "serialization" if topic.direction == "out" else "validation"
     made = topic.model.model_json_schema(mode=mode)
+    models = {model.__name__: model for model in _models(Message)}
+    for name, part in {topic.model.__name__: made, **made.get("$defs", {})}.items():
+        for field, text in _described(models[name]):
+            part["properties"][field]["description"] = text
+    for example in examples(topic):
+        _exemplify(made, made, example)
     for name in sorted(foreign_fields(topic)):
         made["properties"][name] = {"type": "null", "description": "A field of another topic; not of this one."}
     return {"$schema": DIALECT, "$id": f"urn:ratchet:{topic.name}", **made, "additionalProperties": True}
+
+
+def examples(topic: Topic) -> list[dict[str, Any]]:
+    """The main one first."""
+    paths = [HERE / "examples" / f"{topic.short}.json", *sorted((HERE / "examples").glob(f"{topic.short}.*.json"))]
+    return [json.loads(path.read_text("utf-8")) for path in paths]
+
+
+def _models(model: type[Message]) -> Iterator[type[Message]]:
+    yield model
+    for inner in model.__subclasses__():
+        yield from _models(inner)
+
+
+def _described(model: type[Message]) -> Iterator[tuple[str, str]]:
+    """Fields by their names on the wire, and the texts below them."""
+    for owner in reversed(model.__mro__[: model.__mro__.index(Message)]):
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        assert isinstance(tree, ast.ClassDef), "a model is a class"
+        for field, below in pairwise(tree.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+                text = ast.literal_eval(below.value)
+                yield model.model_fields[field.target.id].alias or field.target.id, " ".join(text.split())
+
+
+def _exemplify(whole: dict[str, Any], part: dict[str, Any], example: Any) -> None:
+    """What the example says of each field, wherever it stands in the schema."""
+    part = whole["$defs"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
+    for choice in part.get("anyOf", ()):
+        _exemplify(whole, choice, example)
+    if isinstance(example, list) and "items" in part:
+        for item in example:
+            _exemplify(whole, part["items"], item)
+    if isinstance(example, dict):
+        for value in example.values() if isinstance(part.get("additionalProperties"), dict) else ():
+            _exemplify(whole, part["additionalProperties"], value)
+        for name, one in part.get("properties", {}).items():
+            if name in example:
+                if not isinstance(example[name], dict | list):
+                    one.setdefault("examples", [example[name]])
+                _exemplify(whole, one, example[name])
 
 
 def asyncapi() -> dict[str, Any]:

@@ -46,15 +46,20 @@ class Said(Message):
     actor: Told | None = None
     """Who did it: an opaque id."""
     reason: Told | None = None
+    """Why, in words for people."""
 
 
 class AboutRecord(Message):
     """What every message about one learner's record carries."""
 
     message_id: Id
+    """Makes the message itself: the same one again changes nothing."""
     tenant_id: Id
+    """Whose learners and courses these are."""
     learner_id: Id
+    """Of the tenant."""
     course_id: Id
+    """Of the tenant."""
     changed_at: Timestamp
     """When it happened, not when it was sent."""
 
@@ -75,14 +80,21 @@ class AttendanceChanged(Fact):
     )
 
     event_id: Id
+    """The step of the course that is this event."""
     session_id: Id | None = None
+    """One session of the event; not given: the event as a whole."""
     attended_minutes: Minutes | None = None
+    """Minutes."""
     attended_percent: Percent | None = None
+    """Percent of what is scheduled."""
     attended: bool | None = None
+    """true: all of it, false: nothing."""
     excused: bool | None = None
     """true: it does not count for this learner, neither as attended nor as scheduled."""
     source: Source = "platform"
+    """Where it comes from."""
     upload_id: Id | None = None
+    """Of the mass upload that said so."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -96,16 +108,22 @@ class StepProgressChanged(Fact):
     """A learner's progress in a step of another kind, such as an On-the-Job Training."""
 
     step_id: Id
+    """Of the course."""
     progress_percent: Percent
+    """Percent."""
     source: Source = "platform"
+    """Where it comes from."""
 
 
 class EquivalencyGranted(Fact):
     """The course counts as completed by an equivalent one; with a step, that step does."""
 
     step_id: Id | None = None
+    """Not given: the whole course."""
     equivalent_course_id: Id | None = None
+    """The course that was really done."""
     granted_by: str | None = None
+    """Who granted it."""
 
 
 class CompletionGranted(Fact):
@@ -124,6 +142,7 @@ class CompletionGranted(Fact):
     )
 
     source: Literal["manual", "import"] = "manual"
+    """By hand, or from an older system."""
     certificate: Literal["issue", "none"] | None = None
     """Not given: as the course awards for `manual`, none for `import`."""
     certificate_id: Told | None = None
@@ -144,20 +163,25 @@ class Reassigned(Fact):
     """A new attempt starts; completion and certificate are removed. The steps start again, or are kept."""
 
     progress: Literal["reset", "keep"] = "reset"
+    """What becomes of the steps: they start again, or stay."""
     reassigned_by: str | None = None
+    """Who reassigned it."""
     due_at: Timestamp | None = None
+    """Until when it is to be done; told, and decides nothing."""
 
 
 class ReassignmentWithdrawn(Fact):
     """The reassignment was a mistake: what it ended stands again."""
 
     reassignment_message_id: Id
+    """The message_id of that reassignment."""
 
 
 class ReevaluationRequested(AboutRecord):
     """Internal: decide this record again under the newest definition. `changed_at` is that definition's."""
 
     definition_version: Version
+    """The version to decide under."""
 
 
 class TopicProgress(Message):
@@ -180,8 +204,11 @@ class SessionDefinition(Message):
     """One session of an event."""
 
     session_id: Id
+    """Within the event."""
     scheduled_minutes: ScheduledMinutes
+    """Minutes."""
     cancelled: bool = False
+    """true: it does not count."""
     starts_at: Timestamp | None = None
     """Told to administrators; decides nothing."""
 
@@ -200,12 +227,19 @@ class StepDefinition(Message):
     )
 
     step_id: Id
+    """Within the course; of an event, its event_id."""
     kind: Literal["event", "on_the_job_training", "other"]
+    """What it is: an event is attended, the others progress."""
     title: str | None = None
+    """For people."""
     required: bool = True
+    """Whether the course takes it, by itself; false: perhaps by a group."""
     threshold_percent: Threshold = 100
+    """Percent that completes it."""
     scheduled_minutes: ScheduledMinutes | None = None
+    """Minutes, of an event without sessions."""
     sessions: Annotated[list[SessionDefinition], Field(min_length=1, max_length=1000)] | None = None
+    """Of an event that is held in several."""
     starts_at: Timestamp | None = None
     """Of an event without sessions. Told to administrators; decides nothing."""
 
@@ -225,8 +259,11 @@ class Group(Message):
     """So many of these steps must be complete, as of an event that is offered on several dates."""
 
     group_id: Id
+    """Within the course."""
     step_ids: Annotated[list[Id], Field(min_length=1, max_length=500)]
+    """Steps that are not required by themselves."""
     at_least: Annotated[int, Field(ge=1, le=500), BeforeValidator(integral)]
+    """So many of them."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
@@ -240,19 +277,29 @@ class CourseDefined(Said):
     """The definition of a course; a higher version replaces a lower one."""
 
     message_id: Id
+    """Makes the message itself: the same one again changes nothing."""
     tenant_id: Id
+    """Whose course it is."""
     course_id: Id
+    """Of the tenant."""
     changed_at: Timestamp
+    """Since when it is defined so."""
     version: Version
+    """Rises; a lower or equal one with other content is refused."""
     title: str | None = None
+    """For people."""
     awards_certificate: bool = True
+    """Whether a completion by steps, or one granted by hand, has a certificate."""
     certificate_on_equivalency: bool = False
+    """Whether a completion by an equivalent course has one, too."""
     certificate_after_equivalency: bool = False
     """A completion by equivalency gets a certificate once the required steps are complete by the learner's own work."""
     valid_for: ValidFor | None = None
     """ISO 8601: from `completed_at` to `expires_at`."""
     steps: Annotated[list[StepDefinition], Field(max_length=500)]
+    """What the course consists of."""
     groups: Annotated[list[Group], Field(max_length=500)] | None = None
+    """What it takes of steps that are not required by themselves."""
 
     @property
     def key(self) -> str:

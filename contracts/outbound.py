@@ -13,6 +13,7 @@ NAMESPACE = UUID("6a1f2c0e-5d0b-5b8e-9c55-0d6f2b7f4d11")
 
 Status = Literal["completed", "incomplete"]
 Via = Literal["steps", "equivalency", "granted"]
+Evidence = Literal["held", "withdrawn"]
 
 
 def message_id(key: str, sequence: int, content: bytes) -> str:
@@ -44,19 +45,27 @@ class CompletionChange(Message):
     """What every change carries."""
 
     message_id: Id
+    """Follows from record, sequence and content: the same one again is the same change."""
     tenant_id: Id
+    """Whose learner and course these are."""
     learner_id: Id
+    """Of the tenant."""
     course_id: Id
+    """Of the tenant."""
     attempt: int = Field(ge=1)
+    """Rises by one with each reassignment."""
     sequence: int = Field(ge=1)
-    """Rises by one per change of a record."""
+    """Rises by one per change of a record, over both topics."""
     rule_id: str
+    """The row of a decision table that decided; more of them may come."""
     because: str
+    """That row's reason, in words for people."""
     caused_by: Id
     """The message_id of the deciding fact or definition."""
     changed_at: Timestamp
     """When the deciding fact happened."""
     decided_at: Timestamp
+    """When Ratchet decided it."""
 
     @property
     def key(self) -> str:
@@ -67,53 +76,75 @@ class CourseStanding(Message):
     """The course once the deciding fact has been decided."""
 
     status: Status
+    """Of the course."""
     completed_via: Via | None
-    evidence: Literal["held", "withdrawn"] | None
+    """What completed it; null when incomplete."""
+    evidence: Evidence | None
+    """Whether what is said of the steps still bears the completion; null where it rests on none."""
 
 
 class StepCompletionChanged(CompletionChange):
     """A step's percent or completion changed."""
 
     step_id: Id
+    """Of the course."""
     step_kind: str
+    """event, on_the_job_training, other; more may come."""
     percent: Percent
+    """Percent of what is scheduled, or of the progress."""
     previous_percent: Percent
+    """Percent before."""
     complete: bool
+    """Whether the step is complete now."""
     previously_complete: bool
+    """Whether it was before."""
     course: CourseStanding
+    """How the course stands after that."""
 
 
 class CertificateAction(Message):
     """What becomes of the certificate; `certificate_id` is null where there is nothing to do."""
 
     action: Literal["issue", "revoke", "reinstate", "none"]
+    """What to do."""
     certificate_id: str | None
+    """Of the certificate, the same one through revocation and reinstatement; null where there is nothing to do."""
 
 
 class CourseCompletionChanged(CompletionChange):
     """The course's status or its certificate changed."""
 
     status: Status
+    """Of the course now."""
     previous_status: Status
+    """Before; equal where only the certificate changed."""
     completed_via: Via | None
+    """What completed it; null when incomplete."""
     completed_at: Timestamp | None
+    """When the learner had done all of it; null when incomplete."""
     expires_at: Timestamp | None
     """Null where the course does not expire."""
-    evidence: Literal["held", "withdrawn"] | None
+    evidence: Evidence | None
+    """Whether what is said of the steps still bears the completion; null where it rests on none."""
     due_at: Timestamp | None
-    """Of the reassignment that began the attempt."""
+    """Of the reassignment that began the attempt; null without one."""
     course_title: str | None
-    """Of the definition in force."""
+    """Of the definition in force; null where it has none."""
     certificate: CertificateAction
+    """What becomes of the certificate."""
 
 
 class DeadLetterHeaders(Message):
     """Headers that a dead letter carries besides the original ones; key and value are the original bytes."""
 
     original_topic: str = Field(alias="kafka_dlt-original-topic")
+    """Where the message stood."""
     original_partition: str = Field(alias="kafka_dlt-original-partition")
+    """A number."""
     original_offset: str = Field(alias="kafka_dlt-original-offset")
+    """A number."""
     original_timestamp: str = Field(alias="kafka_dlt-original-timestamp")
+    """Milliseconds since 1970."""
     reason: Literal[
         "invalid_json",
         "invalid_message",
@@ -124,14 +155,20 @@ class DeadLetterHeaders(Message):
         "record_limit",
         "internal_error",
         "skipped",
-    ] = Field(alias="kafka_dlt-exception-fqcn")
+    ] = Field(alias="kafka_dlt-exception-fqcn", json_schema_extra={"x-may-grow": True})
+    """The reason code; more of them may come."""
     explanation: str = Field(alias="kafka_dlt-exception-message")
+    """What is wrong, field by field, in words for people."""
 
 
 class ReroutedHeaders(Message):
     """Headers that a rerouted message carries besides the original ones; key and value are the original bytes."""
 
     original_topic: str = Field(alias="ratchet-original-topic")
+    """Where the message stood."""
     original_partition: str = Field(alias="ratchet-original-partition")
+    """A number."""
     original_offset: str = Field(alias="ratchet-original-offset")
+    """A number."""
     original_timestamp: str = Field(alias="ratchet-original-timestamp")
+    """Milliseconds since 1970."""

@@ -12,8 +12,11 @@ ROOT = Path(__file__).parents[1]
 RULES_MAY_IMPORT = {"calendar", "collections", "datetime", "importlib", "itertools", "msgspec", "typing", "yaml"}
 """`importlib.resources` reads the tables that come with the package, the calendar tells what a month is; render.py, a
 tool, is apart."""
-CONTRACTS_MAY_IMPORT = {"collections", "datetime", "functools", "hashlib", "pydantic", "re", "typing", "uuid"}
-TOOLS = {"rules/render.py": {"sys", "pathlib"}, "contracts/export.py": {"json", "pathlib", "yaml"}}
+CONTRACTS_MAY_IMPORT = {"collections", "datetime", "functools", "hashlib", "json", "pydantic", "re", "typing", "uuid"}
+TOOLS = {
+    "rules/render.py": {"sys", "pathlib"},
+    "contracts/export.py": {"ast", "inspect", "itertools", "pathlib", "textwrap", "yaml"},
+}
 
 LANES = {"lanes", "rules", "contracts"}
 GROUND = {"settings", "metrics", "errors"}

@@ -36,12 +36,31 @@ def test_exported_files_are_up_to_date() -> None:
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.short)
-def test_example_fits_schema_and_model(topic: Topic) -> None:
+def test_examples_fit_schema_and_model(topic: Topic) -> None:
     schema = json.loads((HERE / "schemas" / f"{topic.short}.json").read_text())
     Draft202012Validator.check_schema(schema)
-    Draft202012Validator(schema, format_checker=FormatChecker()).validate(example(topic))
-    read = topic.model.model_validate_json(json.dumps(example(topic)))
-    assert read.model_dump(mode="json", by_alias=True).keys() >= example(topic).keys()
+    for one in export.examples(topic):
+        Draft202012Validator(schema, format_checker=FormatChecker()).validate(one)
+        read = topic.model.model_validate_json(json.dumps(one))
+        assert read.model_dump(mode="json", by_alias=True).keys() >= one.keys()
+
+
+def test_every_example_is_one_of_a_topic() -> None:
+    told = {path.name for path in (HERE / "examples").iterdir()}
+    assert len(told) == sum(len(export.examples(topic)) for topic in TOPICS)
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.short)
+def test_every_field_has_a_title_a_description_and_an_example(topic: Topic) -> None:
+    schema = json.loads((HERE / "schemas" / f"{topic.short}.json").read_text())
+    for part in (schema, *schema.get("$defs", {}).values()):
+        assert part["title"] and part["description"], part
+        for name, field in part["properties"].items():
+            assert field.get("description"), (part["title"], name)
+            if "$ref" in field or field.get("type") == "null":
+                continue  # described where it points to; a field of another topic
+            holds_others = any(kind in json.dumps(field) for kind in ('"$ref"', '"array"', '"object"'))
+            assert field["title"] and (holds_others or field["examples"]), (part["title"], name)
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.short)
