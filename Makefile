@@ -4,12 +4,13 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help install run check test lint simulate faults interop soak bench requirements deploy-check docs clean
+.PHONY: help install run check test lint contracts-check simulate faults interop soak bench requirements deploy-check docs clean
 
 help:
 	@echo 'make run           servers, the service and the scenarios A, B, C, live; Ctrl-C stops (ONCE=1: ends by itself)'
 	@echo 'make check         lint, types, and the tests that need no server: a minute, for the inner loop'
 	@echo 'make test          lint, types, unit and integration tests (FULL=1: also those that take minutes by their size)'
+	@echo 'make contracts-check  what would break a reader or a writer since the last release, and what to do'
 	@echo 'make simulate      the lanes under random faults, in memory; SEEDS=n (default 10000)'
 	@echo 'make faults        every fault on real servers, 100,000 messages each: about an hour; writes tests/faults/RESULTS.md'
 	@echo 'make soak HOURS=n  random faults for hours under steady inputs, memory watched; Ctrl-C ends; writes tests/faults/SOAK.md'
@@ -46,6 +47,9 @@ check: lint
 test: lint
 	$(BIN)/pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder $(if $(FULL),,-m 'not full') --ignore=tests/faults
 	$(BIN)/pytest tests/faults
+
+contracts-check: install
+	$(BIN)/python -m contracts.compatibility
 
 SEEDS ?= 10000
 simulate: install

@@ -16,7 +16,7 @@ import yaml
 
 from contracts.fields import Message
 from contracts.headers import CE_SOURCE
-from contracts.topics import TOPICS, Topic, foreign_fields
+from contracts.topics import DAY_MILLISECONDS, TOPICS, Topic, foreign_fields
 
 HERE = Path(__file__).parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -81,7 +81,7 @@ def _exemplify(whole: dict[str, Any], part: dict[str, Any], example: Any) -> Non
 def asyncapi() -> dict[str, Any]:
     """The whole as AsyncAPI 3."""
     return {
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
         "info": {
             "title": "Ratchet",
             "version": "1.0.0",
@@ -100,29 +100,73 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
+ORDER = {
+    "in": "Messages of one key are decided by their changed_at, in whatever order they come.",
+    "out": "Within a key in order of sequence, over both topics of changes; for one fact, steps before the course.",
+    "internal": "Ratchet's own; nobody else reads or writes it.",
+}
+DELIVERY = {
+    "in": "At least once will do: a message_id counts once.",
+    "out": "Exactly once for who reads with isolation.level=read_committed; after a database was restored from a "
+    "backup, changes may come again under their old message_id.",
+    "internal": "In the transactions of the lanes, or at least once.",
+}
+PARTITIONER = "the default (murmur2) partitioner"
+
+
 def _channel(topic: Topic) -> dict[str, Any]:
     message: dict[str, Any] = {"name": topic.short, "summary": topic.summary}
     part = "headers" if topic.carries_others else "payload"
     message[part] = {"$ref": f"./schemas/{topic.short}.json"}
     if topic.direction == "out" and not topic.carries_others:
-        message["headers"] = {
-            "type": "object",
-            "properties": {
-                "ce_id": {"type": "string", "description": "the message_id"},
-                "ce_source": {"type": "string", "const": CE_SOURCE},
-                "ce_type": {"type": "string", "const": topic.name},
-                "ce_specversion": {"type": "string", "const": "1.0"},
-                "ce_time": {"type": "string", "format": "date-time"},
-                "content-type": {"type": "string", "const": "application/json"},
-                "traceparent": {"type": "string"},
-            },
-        }
+        message["headers"] = _cloud_event(topic)
+    key = {"type": "string", "description": topic.key}
+    message["bindings"] = {"kafka": {"key": key, "bindingVersion": "0.5.0"}}
+    message["examples"] = [{part: example} for example in examples(topic)]
+    kafka: dict[str, Any] = {"topic": topic.name, "bindingVersion": "0.5.0"}
+    if topic.settings:
+        kafka["topicConfiguration"] = {name: _spelled(name, value) for name, value in topic.settings.items()}
     return {
         "address": topic.name,
         "messages": {topic.short: message},
-        "bindings": {"kafka": {"topic": topic.name, "bindingVersion": "0.5.0"}},
-        "description": f"Key: {topic.key}",
+        "bindings": {"kafka": kafka},
+        "description": "\n\n".join(_told(topic)),
     }
+
+
+def _cloud_event(topic: Topic) -> dict[str, Any]:
+    """Headers of CloudEvents' Kafka binding, binary mode."""
+    return {
+        "type": "object",
+        "properties": {
+            "ce_id": {"type": "string", "description": "The message_id."},
+            "ce_source": {"type": "string", "const": CE_SOURCE},
+            "ce_type": {"type": "string", "const": topic.name},
+            "ce_specversion": {"type": "string", "const": "1.0"},
+            "ce_time": {"type": "string", "format": "date-time", "description": "The changed_at."},
+            "content-type": {"type": "string", "const": "application/json"},
+            "traceparent": {"type": "string", "description": "Of the message that caused it, where it had one."},
+        },
+    }
+
+
+def _told(topic: Topic) -> Iterator[str]:
+    """Key, order, delivery and how long it is kept."""
+    key = "Key and value are those of the original message." if topic.carries_others else f"Key: {topic.key}."
+    yield f"{key} Partition: by {PARTITIONER} on the key."
+    yield f"Order: {ORDER[topic.direction]}"
+    yield f"Delivery: {DELIVERY[topic.direction]}"
+    if topic.settings.get("cleanup.policy") == "compact":
+        yield "Kept: compacted, the last message of each key for good."
+    elif "retention.ms" in topic.settings:
+        yield f"Kept: {int(topic.settings['retention.ms']) // DAY_MILLISECONDS} days."
+    else:
+        yield "Kept: as long as the broker keeps topics; longer than the longest outage, and than the oldest backup."
+
+
+def _spelled(name: str, value: str) -> Any:
+    """As AsyncAPI's binding for Kafka wants it."""
+    return value.split(",") if name == "cleanup.policy" else int(value)
 
 
 def files() -> dict[Path, str]:

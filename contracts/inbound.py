@@ -22,12 +22,17 @@ from contracts.fields import (
 )
 
 Source = Literal["manual", "mass_upload", "platform"]
-_WAYS_TO_SAY = ("attended_minutes", "attended_percent", "attended")
+_WAYS_TO_SAY = {"attended_minutes": "integer", "attended_percent": "integer", "attended": "boolean"}
 
 
 def _given(*names: str) -> dict[str, Any]:
     """JSON Schema: these fields are there and not null."""
     return {"required": list(names), "properties": {name: {"not": {"type": "null"}} for name in names}}
+
+
+def _of_type(name: str, kind: str) -> dict[str, Any]:
+    """JSON Schema: this field is there with a value of this type, in words that makers of types understand."""
+    return {"required": [name], "properties": {name: {"type": kind}}}
 
 
 def _said(name: str, value: object) -> dict[str, Any]:
@@ -76,7 +81,7 @@ class AttendanceChanged(Fact):
     """A learner's attendance of an event, or of one session of it: exactly one of the four ways to say it."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [*(_given(name) for name in _WAYS_TO_SAY), _said("excused", True)]}
+        json_schema_extra={"oneOf": [*(_of_type(*way) for way in _WAYS_TO_SAY.items()), _said("excused", True)]}
     )
 
     event_id: Id

@@ -1,5 +1,6 @@
 """The topic catalogue. Names carry a configurable prefix; these are the names without one."""
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from contracts.fields import Message
@@ -26,6 +27,8 @@ class Topic(NamedTuple):
     model: type[Message]
     """Of the value; where key and value are another topic's, of the headers that are added (`carries_others`)."""
     summary: str
+    settings: Mapping[str, str] = {}
+    """What differs from the broker's own, in Kafka's words. See `ratchet topics create`."""
 
     @property
     def carries_others(self) -> bool:
@@ -38,6 +41,10 @@ class Topic(NamedTuple):
         return self.name.split(".")[1]
 
 
+COMPACTED = {"cleanup.policy": "compact"}
+ROOM = {"max.message.bytes": str(2 * 1_048_588)}
+"""Twice Kafka's default, for what carries messages of others and headers besides."""
+DAY_MILLISECONDS = 24 * 3600 * 1000
 RECORD_KEY = "tenant_id/learner_id/course_id"
 COURSE_KEY = "tenant_id/course_id"
 
@@ -65,7 +72,9 @@ REASSIGNED = Topic("lms.reassigned.v1", "in", RECORD_KEY, Reassigned, "The learn
 REASSIGNMENT_WITHDRAWN = Topic(
     "lms.reassignment-withdrawn.v1", "in", RECORD_KEY, ReassignmentWithdrawn, "A reassignment was a mistake."
 )
-COURSE_DEFINED = Topic("lms.course-defined.v1", "in", COURSE_KEY, CourseDefined, "A course got a definition.")
+COURSE_DEFINED = Topic(
+    "lms.course-defined.v1", "in", COURSE_KEY, CourseDefined, "A course got a definition.", COMPACTED
+)
 REEVALUATION_REQUESTED = Topic(
     "completion.reevaluation-requested.v1",
     "internal",
@@ -79,6 +88,7 @@ REROUTED = Topic(
     "as it was",
     ReroutedHeaders,
     "A message that was sent to another partition than its key's, forwarded to the right one as it was.",
+    ROOM,
 )
 STEP_COMPLETION_CHANGED = Topic(
     "completion.step-completion-changed.v1",
@@ -100,6 +110,7 @@ DEAD_LETTER = Topic(
     "as it was",
     DeadLetterHeaders,
     "A message that could not be used: key, value and headers as they were, and in further headers what is wrong.",
+    {**ROOM, "retention.ms": str(30 * DAY_MILLISECONDS)},
 )
 
 LANE_PROGRESS = Topic(
@@ -108,6 +119,7 @@ LANE_PROGRESS = Topic(
     "group/lane",
     LaneProgress,
     "How far a lane of a group has come, in the same transaction as what it announced.",
+    COMPACTED,
 )
 
 FACTS = (

@@ -15,6 +15,7 @@ tool, is apart."""
 CONTRACTS_MAY_IMPORT = {"collections", "datetime", "functools", "hashlib", "json", "pydantic", "re", "typing", "uuid"}
 TOOLS = {
     "rules/render.py": {"sys", "pathlib"},
+    "contracts/compatibility.py": {"json", "pathlib", "sys"},
     "contracts/export.py": {"ast", "inspect", "itertools", "pathlib", "textwrap", "yaml"},
 }
 

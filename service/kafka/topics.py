@@ -12,7 +12,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
-from contracts.topics import CONSUMED, COURSE_DEFINED, DEAD_LETTER, LANE_PROGRESS, REROUTED, TOPICS
+from contracts.topics import CONSUMED, DEAD_LETTER, LANE_PROGRESS, REROUTED, TOPICS
 from service.errors import FixConfiguration, RestartProcess
 from service.kafka import rights
 from service.kafka.clients import make_admin
@@ -24,16 +24,7 @@ log = logging.getLogger(__name__)
 SIZE = "max.message.bytes"
 HEADROOM_BYTES = 64 * 1024
 """For the headers that dead letters and rerouted messages carry in addition."""
-DEFAULT_SIZE_BYTES = 1_048_588
-"""Kafka's own default."""
 CARRIERS = (DEAD_LETTER.name, REROUTED.name)
-DAY_MILLISECONDS = 24 * 3600 * 1000
-TOPIC_SETTINGS: dict[str, dict[str, str]] = {
-    COURSE_DEFINED.name: {"cleanup.policy": "compact"},
-    LANE_PROGRESS.name: {"cleanup.policy": "compact"},
-    DEAD_LETTER.name: {SIZE: str(2 * DEFAULT_SIZE_BYTES), "retention.ms": str(30 * DAY_MILLISECONDS)},
-    REROUTED.name: {SIZE: str(2 * DEFAULT_SIZE_BYTES)},
-}
 
 
 class TopicState(NamedTuple):
@@ -58,7 +49,7 @@ async def create(settings: Settings) -> list[TopicState]:
                         partitions,
                         settings.replication_factor,
                         replica_assignments={} if settings.replication_factor == -1 else None,
-                        topic_configs=TOPIC_SETTINGS.get(topic.name),
+                        topic_configs=dict(topic.settings),
                     )
                     for topic in missing
                 ]

@@ -227,9 +227,22 @@ def test_asyncapi_names_every_topic_and_its_schema() -> None:
     assert {channel["address"] for channel in page["channels"].values()} == {topic.name for topic in TOPICS}
     for name, channel in page["channels"].items():
         message = channel["messages"][name]
+        told = channel["description"]
+        assert all(word in told for word in ("Key", "Partition: ", "Order: ", "Delivery: ", "Kept: ")), name
+        assert message["bindings"]["kafka"]["key"]["description"] and message["examples"]
         for part in ("payload", "headers"):
             if "$ref" in message.get(part, {}):
                 assert (HERE / message[part]["$ref"]).exists()
+
+
+def test_asyncapi_tells_what_is_kept() -> None:
+    channels = yaml.safe_load((HERE / "asyncapi.yaml").read_text())["channels"]
+    assert channels["course-defined"]["bindings"]["kafka"]["topicConfiguration"] == {"cleanup.policy": ["compact"]}
+    assert "last message of each key" in channels["course-defined"]["description"]
+    letters = channels["dead-letter"]
+    assert letters["bindings"]["kafka"]["topicConfiguration"]["retention.ms"] == 30 * 24 * 3600 * 1000
+    assert "Kept: 30 days." in letters["description"]
+    assert "topicConfiguration" not in channels["attendance-changed"]["bindings"]["kafka"]
 
 
 def test_short_names_are_unique() -> None:

@@ -26,6 +26,7 @@ class Language(NamedTuple):
 
 
 NPM = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--silent")
+NODE = {"node": "apt-get install nodejs", "npm": "apt-get install npm"}
 LANGUAGES = {
     "java": Language(
         {"javac": "apt-get install openjdk-17-jdk-headless", "mvn": "apt-get install maven"},
@@ -35,7 +36,9 @@ LANGUAGES = {
         ),
         ("java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", "classes:jars/*", "Interop"),
     ),
-    "node": Language({"node": "apt-get install nodejs", "npm": "apt-get install npm"}, (NPM,), ("node", "interop.js")),
+    "node": Language(NODE, (NPM,), ("node", "interop.js")),
+    "asyncapi": Language(NODE, (NPM,), ("node", "check.js")),
+    "typescript": Language(NODE, (NPM,), ("node", "check.js")),
     "go": Language({"go": "apt-get install golang"}, (("go", "build", "-o", "interop", "."),), ("./interop",)),
 }
 
