@@ -134,6 +134,22 @@ class CourseCompletionChanged(CompletionChange):
     """What becomes of the certificate."""
 
 
+def erasure_id(tenant_id: str, learner_id: str) -> str:
+    """The `ce_id` of what tells of an erasure: telling again tells the same."""
+    return _uuid5(f"erased/{tenant_id}/{learner_id}".encode())
+
+
+class LearnerErased(Message):
+    """A learner was erased for good: forget what you know of them. It may come more than once."""
+
+    tenant_id: Id
+    """Whose learner it was."""
+    learner_id: Id
+    """Of the tenant; not given to anybody else again."""
+    erased_at: Timestamp
+    """When it was erased first."""
+
+
 class DeadLetterHeaders(Message):
     """Headers that a dead letter carries besides the original ones; key and value are the original bytes."""
 

@@ -15,7 +15,13 @@ from contracts.inbound import (
     ReevaluationRequested,
     StepProgressChanged,
 )
-from contracts.outbound import CourseCompletionChanged, DeadLetterHeaders, ReroutedHeaders, StepCompletionChanged
+from contracts.outbound import (
+    CourseCompletionChanged,
+    DeadLetterHeaders,
+    LearnerErased,
+    ReroutedHeaders,
+    StepCompletionChanged,
+)
 
 
 class Topic(NamedTuple):
@@ -47,6 +53,7 @@ ROOM = {"max.message.bytes": str(2 * 1_048_588)}
 DAY_MILLISECONDS = 24 * 3600 * 1000
 RECORD_KEY = "tenant_id/learner_id/course_id"
 COURSE_KEY = "tenant_id/course_id"
+LEARNER_KEY = "tenant_id/learner_id"
 
 ATTENDANCE_CHANGED = Topic(
     "lms.attendance-changed.v1", "in", RECORD_KEY, AttendanceChanged, "A learner's attendance of an event was set."
@@ -104,6 +111,13 @@ COURSE_COMPLETION_CHANGED = Topic(
     CourseCompletionChanged,
     "The course's completion or its certificate changed.",
 )
+LEARNER_ERASED = Topic(
+    "completion.learner-erased.v1",
+    "out",
+    LEARNER_KEY,
+    LearnerErased,
+    "A learner was erased: forget what you know of them.",
+)
 DEAD_LETTER = Topic(
     "completion.dead-letter.v1",
     "out",
@@ -132,7 +146,7 @@ FACTS = (
 )
 CONSUMED = (COURSE_DEFINED, *FACTS, REEVALUATION_REQUESTED, REROUTED)
 """All that a worker reads. They have equally many partitions: partition p of each belongs to lane p."""
-TOPICS = (*CONSUMED, LANE_PROGRESS, STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED, DEAD_LETTER)
+TOPICS = (*CONSUMED, LANE_PROGRESS, STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED, LEARNER_ERASED, DEAD_LETTER)
 
 
 def owners_of(field: str) -> tuple[str, ...]:

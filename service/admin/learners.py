@@ -1,15 +1,21 @@
 """What is kept about one learner of a tenant: given out, counted, erased."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from contracts.fields import format_timestamp
+from contracts.headers import cloud_event
+from contracts.outbound import LearnerErased, erasure_id
+from contracts.topics import LEARNER_ERASED
 from rules.values import Fact
 from service.admin.story import story_json
+from service.kafka.sender import Sender
 from service.lanes.deciding import whole_records
-from service.lanes.ports import StoredRecord
+from service.lanes.ports import Outbound, StoredRecord
 from service.mongo.store import MongoStore
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PAGE = 20
 """A record may hold tens of thousands of facts."""
 
@@ -37,6 +43,20 @@ async def count(store: MongoStore, tenant_id: str, learner_id: str) -> Kept:
         completions += standing.course.completed_via is not None
         certificates += standing.is_certified
     return Kept(records, completions, certificates)
+
+
+async def erase(store: MongoStore, sender: Sender, tenant_id: str, learner_id: str) -> int:
+    """Erase a learner for good, and tell those downstream. Gives how many records there were.
+
+    Raises WaitAndRetry, also where it is erased and nobody could be told; the same again tells.
+    """
+    records, at = await store.learners.erase(tenant_id, learner_id)
+    erased_at = (at - EPOCH) // timedelta(microseconds=1)
+    said = LearnerErased.model_construct(tenant_id=tenant_id, learner_id=learner_id, erased_at=erased_at)
+    about = cloud_event(erasure_id(tenant_id, learner_id), LEARNER_ERASED.name, format_timestamp(erased_at), None)
+    key = f"{tenant_id}/{learner_id}".encode()
+    await sender.send([Outbound(LEARNER_ERASED.name, key, said.model_dump_json().encode(), about)])
+    return records
 
 
 async def was_erased(store: MongoStore, tenant_id: str, learner_id: str) -> bool:

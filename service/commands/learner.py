@@ -67,19 +67,23 @@ def erase(
 ) -> None:
     """Erase a learner for good: all records with their facts and decisions. It cannot be undone.
 
-    What remains is a tombstone that names nobody; by it, messages about the learner that come later are dropped. First
-    it tells what will go, and asks. After an interruption the same command finishes what it began.
+    What remains is a tombstone that names nobody; by it, messages about the learner that come later are dropped. Who
+    reads completion.learner-erased.v1 is told. First it tells what will go, and asks. After an interruption the same
+    command finishes what it began.
     """
     check_ids(TENANT=tenant, LEARNER=learner)
 
     async def work(settings: "Settings") -> "Kept":
         from service.admin.learners import count
+        from service.admin.learners import erase as for_good
+        from service.kafka.sender import open_sender
         from service.mongo.store import open_store
 
         async with open_store(settings, prepared=True) as store:
             kept = await count(store, tenant, learner)
             _confirm(f"{_told(kept)} of {tenant}/{learner} will be erased for good", yes)
-            return kept._replace(records=await store.learners.erase(tenant, learner))
+            async with open_sender(settings) as sender:
+                return kept._replace(records=await for_good(store, sender, tenant, learner))
 
     gone = run(work)
     if as_json:

@@ -25,6 +25,7 @@ from contracts.topics import (
     DEAD_LETTER,
     FACTS,
     LANE_PROGRESS,
+    LEARNER_ERASED,
     REEVALUATION_REQUESTED,
     REROUTED,
     STEP_COMPLETION_CHANGED,
@@ -35,17 +36,18 @@ from service.errors import FixConfiguration
 
 Needs = Mapping[str, Iterable[Topic]]
 """By operation, on which topics."""
-_SIZED = (*CONSUMED, DEAD_LETTER)
+SIZED = (*CONSUMED, DEAD_LETTER)
+"""How large a message they take counts: what comes in must fit what carries it on."""
 _CHANGES = (STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED)
 WORKER: Needs = {
     "READ": (*CONSUMED, LANE_PROGRESS),
     "WRITE": (*_CHANGES, DEAD_LETTER, REEVALUATION_REQUESTED, REROUTED, LANE_PROGRESS),
-    "DESCRIBE_CONFIGS": _SIZED,
+    "DESCRIBE_CONFIGS": SIZED,
 }
 COMMANDS: Needs = {
     "READ": (*CONSUMED, DEAD_LETTER, *_CHANGES, LANE_PROGRESS),
-    "WRITE": (COURSE_DEFINED, *FACTS, REROUTED, LANE_PROGRESS),
-    "DESCRIBE_CONFIGS": _SIZED,
+    "WRITE": (COURSE_DEFINED, *FACTS, REROUTED, LANE_PROGRESS, LEARNER_ERASED),
+    "DESCRIBE_CONFIGS": SIZED,
 }
 CREATOR: Needs = {"DESCRIBE_CONFIGS": TOPICS}
 """Besides DESCRIBE, and CREATE, which only creating tells of."""
@@ -119,7 +121,8 @@ def refusal(error: KafkaError, topic: str = "READ", group: str = "READ") -> str:
         GroupAuthorizationFailedError: (group, "group "),
         TransactionalIdAuthorizationFailed: ("WRITE", "transactional id "),
     }.get(type(error), (topic, ""))
-    names = [name for one in error.args for name in ([one] if isinstance(one, str) else sorted(one))]
+    told = [name for one in error.args for name in ([one] if isinstance(one, str) else sorted(one))]
+    names = [one.rpartition(" ")[2] for one in told]  # it may be a sentence that ends with the name
     return _told(f"{operation} on {kind}{', '.join(names) or 'a topic'}")
 
 

@@ -1,4 +1,4 @@
-"""Sends messages as the LMS would: to the topics that the workers read, each batch acknowledged before the next."""
+"""Sends messages as the LMS would, and what commands tell others: each batch acknowledged before the next."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -28,7 +28,9 @@ class Sender:
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 sending = [
-                    await self._producer.send(self._prefix + message.topic, message.value, key=message.key)
+                    await self._producer.send(
+                        self._prefix + message.topic, message.value, key=message.key, headers=list(message.headers)
+                    )
                     for message in messages
                 ]
                 await asyncio.gather(*sending)

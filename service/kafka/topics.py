@@ -38,7 +38,7 @@ class TopicState(NamedTuple):
 async def create(settings: Settings) -> list[TopicState]:
     """Create what is missing, then check everything. Raises FixConfiguration for what is there and does not fit."""
     async with _Admin(settings) as admin:
-        before = await admin.partitions()
+        before = admin.counts(all_seen(await admin.described()))
         missing = [topic for topic in TOPICS if topic.name not in before]
         partitions = next((before[topic.name] for topic in CONSUMED if topic.name in before), settings.partitions)
         if missing:
@@ -70,9 +70,9 @@ async def check(settings: Settings, needs: Needs) -> int:
 
 
 async def partitions(settings: Settings) -> dict[str, int]:
-    """How many partitions each of our topics has. Raises FixConfiguration where one is missing."""
+    """How many partitions each of our topics has. Raises FixConfiguration where one is missing, or may not be seen."""
     async with _Admin(settings) as admin:
-        return _all_there(await admin.partitions(), settings)
+        return admin.counts(_all_there(all_seen(await admin.described()), settings))
 
 
 async def changed(settings: Settings, known: int) -> str | None:
@@ -81,7 +81,7 @@ async def changed(settings: Settings, known: int) -> str | None:
     Raises RestartProcess once all of them have another number: what is routed by the old one must end first.
     """
     async with _Admin(settings) as admin:
-        found = await admin.partitions()
+        found = admin.counts(await admin.described())
     counts = {topic.name: found[topic.name] for topic in CONSUMED if topic.name in found}
     if set(counts.values()) == {known} or not counts:
         return None
@@ -96,8 +96,16 @@ def _unequal(counts: dict[str, int]) -> str:
     return f"the topics that are read need equally many partitions, but {spelled}"
 
 
-def _all_there(found: dict[str, int], settings: Settings) -> dict[str, int]:
-    missing = [settings.topic_prefix + topic.name for topic in TOPICS if topic.name not in found]
+def all_seen(found: dict[str, Described]) -> dict[str, Described]:
+    """Raises FixConfiguration where some of these may not be looked at."""
+    hidden = [name for name, topic in found.items() if not topic.partitions]
+    if hidden:
+        raise not_allowed(f"DESCRIBE on {', '.join(hidden)}")
+    return found
+
+
+def _all_there(found: dict[str, Described], settings: Settings) -> dict[str, Described]:
+    missing = [name for topic in TOPICS if (name := settings.topic_prefix + topic.name) not in found]
     if missing:
         raise FixConfiguration(
             f"topics are missing: {', '.join(missing)}; run `ratchet topics create`, or mend RATCHET_TOPIC_PREFIX"
@@ -109,7 +117,7 @@ async def _check(admin: "_Admin", found: dict[str, Described], settings: Setting
     refused = lacking(found, needs, settings.topic_prefix)
     if refused:
         raise not_allowed("; ".join(refused))
-    partitions = _all_there(admin.counts(found), settings)
+    partitions = admin.counts(_all_there(found, settings))
     counts = {settings.topic_prefix + topic.name: partitions[topic.name] for topic in CONSUMED}
     if len(set(counts.values())) != 1:
         raise FixConfiguration(_unequal(counts))
@@ -171,16 +179,9 @@ class _Admin:
                 f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: no Kafka tells of its topics: {error!r}"
             ) from None
 
-    async def partitions(self) -> dict[str, int]:
-        """How many each topic of ours has. Raises FixConfiguration where no broker tells, or some may not be seen."""
-        return self.counts(await self.described())
-
     def counts(self, found: dict[str, Described]) -> dict[str, int]:
-        """Without the prefix. Raises FixConfiguration where some may not be seen."""
-        hidden = [name for name, topic in found.items() if not topic.partitions]
-        if hidden:
-            raise not_allowed(f"DESCRIBE on {', '.join(hidden)}")
-        return {name.removeprefix(self._prefix): topic.partitions for name, topic in found.items()}
+        """How many partitions those have that may be looked at; without the prefix."""
+        return {name.removeprefix(self._prefix): topic.partitions for name, topic in found.items() if topic.partitions}
 
     async def create(self, topics: list[NewTopic]) -> None:
         try:
@@ -213,8 +214,8 @@ class _Admin:
             raise FixConfiguration(f"topics were created but do not appear: {missing}") from None
 
     async def sizes(self) -> dict[str, int]:
-        """The largest message that each of our topics takes, in bytes; empty where the broker does not tell."""
-        resources = [ConfigResource(ConfigResourceType.TOPIC, self._prefix + topic.name) for topic in TOPICS]
+        """The largest message that topics take, in bytes; empty where the broker does not tell."""
+        resources = [ConfigResource(ConfigResourceType.TOPIC, self._prefix + topic.name) for topic in rights.SIZED]
         try:
             responses: list[Any] = await self._client.describe_configs(resources)
         except KafkaError as error:
@@ -227,4 +228,4 @@ class _Admin:
             for entry in entries
             if entry[0] == SIZE
         }
-        return sizes if len(sizes) == len(TOPICS) else {}
+        return sizes if len(sizes) == len(rights.SIZED) else {}

@@ -1,6 +1,7 @@
 """All that is kept about one learner: which records, and how it is erased."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from contracts.fields import split_key
 from service.mongo.driver import Database, mongo_answers, within
@@ -29,11 +30,14 @@ class Learners:
         keys = (split_key(document["_id"]) for document in found)
         return {(tenant_id, learner_id) for tenant_id, learner_id, _ in keys}
 
-    async def erase(self, tenant_id: str, learner_id: str) -> int:
-        """Delete all that is kept about a learner, for good (tombstones). Gives how many records there were."""
+    async def erase(self, tenant_id: str, learner_id: str) -> tuple[int, datetime]:
+        """Delete all that is kept about a learner, for good (tombstones).
+
+        Gives how many records there were, and when the learner was erased first.
+        """
         about = within(f"{tenant_id}/{learner_id}/")
         async with mongo_answers():
-            await self._tombstones.erect(tenant_id, learner_id)
+            erased_at = await self._tombstones.erect(tenant_id, learner_id)
             # Every collection whose _id begins with a record's key belongs here.
             await self._history.delete_many(about)
-            return int((await self._records.delete_many(about)).deleted_count)
+            return int((await self._records.delete_many(about)).deleted_count), erased_at

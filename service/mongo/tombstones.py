@@ -58,11 +58,21 @@ class Tombstones:
         found = await self._erased.find({"_id": {"$in": list(by_id)}}, {"_id": 1}).to_list(None)
         return {key for document in found for key in by_id[document["_id"]]}
 
-    async def erect(self, tenant_id: str, learner_id: str) -> None:
-        """From here on no record of this learner is inserted, and whatever was inserted before can be seen."""
+    async def erect(self, tenant_id: str, learner_id: str) -> datetime:
+        """From here on no record of this learner is inserted, and whatever was inserted before can be seen.
+
+        Gives when it was erected first, in UTC.
+        """
         (id_,) = await self._by_id([f"{tenant_id}/{learner_id}/"])
-        await self._erased.update_one({"_id": id_}, {"$setOnInsert": {"erased_at": datetime.now(UTC)}}, upsert=True)
+        erected = await self._erased.find_one_and_update(
+            {"_id": id_},
+            {"$setOnInsert": {"erased_at": datetime.now(UTC)}},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
         await self._gates.update_many({}, {"$inc": {"touched": 1}})
+        at: datetime = erected["erased_at"]
+        return at.replace(tzinfo=UTC)
 
     async def insert(self, records: Collection, documents: Sequence[Document]) -> bool:
         """Insert new records, or pages of their history, all or none.

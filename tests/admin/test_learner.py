@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from contracts.topics import COMPLETION_GRANTED, EQUIVALENCY_GRANTED, REASSIGNED, REASSIGNMENT_WITHDRAWN, Topic
+from contracts.topics import (
+    COMPLETION_GRANTED,
+    EQUIVALENCY_GRANTED,
+    LEARNER_ERASED,
+    REASSIGNED,
+    REASSIGNMENT_WITHDRAWN,
+    Topic,
+)
 from service.admin.learners import _fact_json
 from service.lanes.translate import HeardFact, read
 from tests.commands.test_commands import ATTENDED, DEFINITION, RESET
@@ -105,6 +112,10 @@ async def test_an_erased_learner_does_not_come_back_and_the_others_are_untouched
 
     erased = world.run("learner", "erase", "acme", "l-1", "--yes", "--json")
     assert json.loads(erased.stdout) == {"records": 2, "completions": 1, "certificates": 1}
+    (told,) = await wire.read("learner-erased")
+    assert told.key == b"acme/l-1" and told.json.keys() == {"tenant_id", "learner_id", "erased_at"}
+    assert (told.json["tenant_id"], told.json["learner_id"]) == ("acme", "l-1")
+    assert (told.header("ce_type"), told.header("ce_time")) == (LEARNER_ERASED.name, told.json["erased_at"])
     gone = world.run("learner", "export", "acme", "l-1", check=False)
     assert (gone.returncode, gone.stdout) == (1, "")
     assert gone.stderr == "ratchet: nothing is known about acme/l-1: was erased\n"
@@ -128,6 +139,8 @@ async def test_an_erased_learner_does_not_come_back_and_the_others_are_untouched
         "Erased: 0 records, 0 course completions, 0 certificates of acme/l-1. "
         "Later messages about this learner are dropped.\n"
     )
+    first, second = await wire.read("learner-erased")
+    assert (first.value, first.headers) == (second.value, second.headers), "told again, the same"
     assert await asyncio.to_thread(serving.stop) == 0
 
 

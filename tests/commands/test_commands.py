@@ -124,7 +124,7 @@ def test_topics_are_created_once_and_then_checked(world: World) -> None:
     if not world.broker.real:
         pytest.skip("the mock broker knows no CreateTopics")
     states = json.loads(world.run("topics", "create", "--json").stdout)
-    assert len(states) == 13
+    assert len(states) == 14
     assert all(state == {**state, "partitions": 4, "created": False} for state in states)
     created = json.loads(world.run("topics", "create", "--json", RATCHET_TOPIC_PREFIX=f"{world.prefix}x.").stdout)
     assert all(state["created"] and state["name"].startswith(f"{world.prefix}x.") for state in created)

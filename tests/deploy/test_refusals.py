@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from pymongo import MongoClient
 
+from contracts.topics import DEAD_LETTER
 from service.errors import FixConfiguration
 from service.kafka import topics
 from service.kafka.rights import COMMANDS, WORKER, Needs
@@ -56,6 +58,23 @@ async def test_each_right_on_a_topic_is_missed_at_the_start(
         assert re.search(named(site, right), said) and said.endswith(ADVICE), (right, said)
 
 
+async def test_sizes_are_seen_with_no_more_than_that(site: Site, settings: dict[str, Settings]) -> None:
+    name = site.prefix + FULL["dead-letter"]
+    admin = AdminClient({"bootstrap.servers": site.secured.own_kafka})
+
+    def resize(size_bytes: int) -> None:
+        entry = ConfigEntry("max.message.bytes", str(size_bytes), incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
+        for done in admin.incremental_alter_configs([resource]).values():
+            done.result()
+
+    resize(100_000)
+    try:
+        assert f"topic {name}: max.message.bytes is 100000" in await refused(settings["worker"], WORKER)
+    finally:
+        resize(int(DEAD_LETTER.settings["max.message.bytes"]))
+
+
 async def refused(settings: Settings, needs: Needs) -> str:
     """What is said once the brokers know."""
     for _ in range(100):
@@ -91,7 +110,7 @@ UPLOADS = {
     "attendance-changed": ("attendance", "tenant,learner,course,event,minutes\nacme,u-1,{course},e1,60\n"),
     "step-progress-changed": ("progress", "tenant,learner,course,step,progress percent\nacme,u-1,{course},j1,60\n"),
     "equivalency-granted": ("equivalencies", "tenant,learner,course\nacme,u-1,{course}\n"),
-    "completion-granted": ("completions", "tenant,learner,course,completed at\nacme,u-1,{course},2026-01-05\n"),
+    "completion-granted": ("completions", "tenant,learner,course,completed at\nacme,u-1,{course},2026-01-05T09:00:00Z\n"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
@@ -80,11 +81,11 @@ class MemoryLearners:
     def __init__(self, records: MemoryRecords) -> None:
         self._records = records
 
-    async def erase(self, tenant_id: str, learner_id: str) -> int:
-        """Gives how many records there were."""
+    async def erase(self, tenant_id: str, learner_id: str) -> tuple[int, datetime]:
+        """Gives how many records there were, and when they were erased first: here, always at the same time."""
         self.erect_tombstone(f"{tenant_id}/{learner_id}")
         await asyncio.sleep(0)
-        return self.delete_records(f"{tenant_id}/{learner_id}")
+        return self.delete_records(f"{tenant_id}/{learner_id}"), datetime(2026, 1, 1, tzinfo=UTC)
 
     def erect_tombstone(self, learner: str) -> None:
         """The first step of an erasure."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -47,8 +48,8 @@ VERSION = StoredDefinition(1, "d1", 5, '{"steps": []}')
 class Erasing(Protocol):
     """What erases."""
 
-    async def erase(self, tenant_id: str, learner_id: str) -> int:
-        """Gives how many records there were."""
+    async def erase(self, tenant_id: str, learner_id: str) -> tuple[int, datetime]:
+        """Gives how many records there were, and when they were erased first."""
 
 
 class ErasingStore(Store, Protocol):
@@ -147,8 +148,9 @@ async def test_an_erased_learner_is_gone_for_good_and_no_other(store: ErasingSto
     assert await store.records.save([*mine, *others])
     names = [record.key for record in (*mine, *others)]
     assert await store.records.erased(names) == set() == await store.records.erased([])
-    assert await store.learners.erase("acme", "l-1") == 3
-    assert await store.learners.erase("acme", "l-1") == 0
+    records, erased_at = await store.learners.erase("acme", "l-1")
+    assert records == 3
+    assert await store.learners.erase("acme", "l-1") == (0, erased_at), "the time is that of the first time"
     assert set(await store.records.load(names)) == {record.key for record in others}
     unseen = ["acme/l-1/c-9", "acme/l-2/c-1", "acme/l-11/c-1"]
     assert await store.records.erased([*names, *unseen]) == {record.key for record in mine} | {unseen[0]}
