@@ -110,7 +110,10 @@ UPLOADS = {
     "attendance-changed": ("attendance", "tenant,learner,course,event,minutes\nacme,u-1,{course},e1,60\n"),
     "step-progress-changed": ("progress", "tenant,learner,course,step,progress percent\nacme,u-1,{course},j1,60\n"),
     "equivalency-granted": ("equivalencies", "tenant,learner,course\nacme,u-1,{course}\n"),
-    "completion-granted": ("completions", "tenant,learner,course,completed at\nacme,u-1,{course},2026-01-05T09:00:00Z\n"),
+    "completion-granted": (
+        "completions",
+        "tenant,learner,course,completed at\nacme,u-1,{course},2026-01-05T09:00:00Z\n",
+    ),
 }
 
 
