@@ -101,7 +101,10 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         """Close these lanes, or all."""
         chosen = list(self.by_number) if numbers is None else numbers
         lanes = [self.by_number.pop(number) for number in chosen if number in self.by_number]
-        await asyncio.gather(*(lane.close(self._settings.shutdown_seconds) for lane in lanes))
+        in_time = await asyncio.gather(*(lane.close(self._settings.shutdown_seconds) for lane in lanes))
+        late = [lane.number for lane, is_done in zip(lanes, in_time, strict=True) if not is_done]
+        if late:
+            log.warning("lanes were closed before their batch was done: the next owner goes on", extra={"lanes": late})
 
     async def health(self) -> Health:
         """How the worker stands."""

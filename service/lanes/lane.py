@@ -50,8 +50,7 @@ IDLE_SECONDS = 1.0
 """After this long without messages the lane notes where it stands."""
 USURPED_LIMIT = 5
 """So often a lane may be lost while the group still gives it to this worker: longer than any session."""
-SMALL_BATCH = 1000
-"""Messages."""
+SMALL_BATCH_MESSAGES = 1000
 KEEP_SHARES = 8
 """Of a record that waits, so many shares are kept in any case: an earlier owner was a batch or two further."""
 RETRY_SECONDS, RETRY_LIMIT_SECONDS = 0.5, 10.0
@@ -101,13 +100,14 @@ class Lane:
         """All that runs here; one that fails has met what a lane cannot deal with."""
         return self.task, self._sweep.task
 
-    async def close(self, grace_seconds: float) -> None:
-        """Let the batch in hand finish, within the grace, and end."""
+    async def close(self, grace_seconds: float) -> bool:
+        """Let the batch in hand finish, within the grace, and end. False: it took longer, and somebody else goes on."""
         self._closing = True
         self._wake.set()
-        await asyncio.wait([self.task], timeout=grace_seconds)
+        in_time, _ = await asyncio.wait([self.task], timeout=grace_seconds)
         self.task.cancel()
         await asyncio.wait([self.task])
+        return bool(in_time)
 
     async def health(self) -> LaneHealth:
         """How it stands."""
@@ -323,7 +323,7 @@ class Lane:
         return Ready(began, end, pieces, prepared)
 
     def _turn(self, messages: int) -> asyncio.Lock:
-        return self._shared.turns.small if messages <= SMALL_BATCH else self._shared.turns.large
+        return self._shared.turns.small if messages <= SMALL_BATCH_MESSAGES else self._shared.turns.large
 
     async def _prepare(self, batch: Batch, start: Progress) -> Prepared:
         self._in_hand.take(batch.messages)

@@ -1,5 +1,8 @@
 """What came of a fault, once everything is dealt with."""
 
+import asyncio
+
+from tests.faults.evidence import keep
 from tests.faults.faults import Case
 from tests.faults.report import Row
 from tests.faults.situation import MIB, Situation
@@ -18,6 +21,9 @@ async def judge(case: Case, s: Situation, begin: float, end: float, settled: flo
     if case.restores:
         outcome, again = forgive(outcome)
     findings = examine(outcome, s.workload.expected)
+    examples = findings.all[:EXAMPLES]
+    if examples:
+        examples.append(f"all of it is kept in {await asyncio.to_thread(keep, s.world, findings)}")
     first = s.watch.first_change_after(end)
     return Row(
         fault=case.name,
@@ -35,5 +41,5 @@ async def judge(case: Case, s: Situation, begin: float, end: float, settled: flo
         peak_memory_mb=s.watch.peak_memory_bytes // MIB,
         restarts=s.restarts,
         notes="; ".join(s.notes),
-        examples=findings.all[:EXAMPLES],
+        examples=examples,
     )
