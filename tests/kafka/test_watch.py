@@ -129,3 +129,24 @@ def test_a_broker_that_dies_while_the_topics_are_looked_at_ends_no_worker(error:
 
     with patch.object(topics, "make_admin", lambda *_, **__: Dying()):
         run(live())
+
+
+async def hang(*_: object) -> None:
+    """As a call to a broker that says nothing."""
+    await asyncio.sleep(1e6)
+
+
+def test_a_lane_that_is_closed_before_its_batch_is_done_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def live() -> None:
+        world = await calm_world()
+        lanes = world.members[0].lanes
+        (lane,) = lanes.by_number.values()
+        with patch.object(lane._log, "publish", hang):
+            world.broker.append(INBOUND, [POISON], None)
+            await asyncio.sleep(3)
+            await lanes.close()
+        await world.end()
+
+    run(live())
+    told = [record for record in caplog.records if "closed before their batch was done" in record.getMessage()]
+    assert [record.__dict__["lanes"] for record in told] == [[0]]
