@@ -11,6 +11,8 @@ from service.kafka import rights as needed
 from tests.commands.test_commands import ATTENDED, DEFINITION
 from tests.deploy.site import FULL, PERMISSIONS, Right, Site, own_world, rights
 from tests.stack.wire import Wire
+from tests.web.programs import Site as WebSite
+from tests.web.programs import accepted, attendance, definition, eventually, record
 
 WAYS = ("scram", "certificate")
 pytestmark = pytest.mark.servers
@@ -61,6 +63,28 @@ async def test_commands_need_no_more(site: Site, by: str, tmp_path: Path) -> Non
 
 def test_every_topic_is_spoken_of() -> None:
     assert {right.name for part in PERMISSIONS for right in rights(part) if right.kind == "topic"} == set(FULL)
+
+
+@pytest.mark.parametrize("by", WAYS)
+def test_web_needs_no_more_than_commands(site: Site, by: str) -> None:
+    """Beside a worker that has its own rights: sent, decided, seen, replayed, erased."""
+    tenant, serving = f"t-{by}", site.world("worker", "scram").serve().wait_until_ready()
+    web = WebSite(site.world("commands", by))
+    try:
+        client = web.as_("administrator operator privacy", tenant)
+        accepted(client, definition(tenant), attendance(tenant, "l-1"))
+        assert record(client, tenant, "l-1")["course"]["status"] == "completed"
+        with client.stream("GET", "/v1/changes", params={"tenant": tenant, "begin": "earliest"}) as changes:
+            assert next(line for line in changes.iter_lines() if line.startswith("event: step-completion-changed"))
+        assert eventually(lambda: client.get("/v1/lanes").json()["items"])
+        letters = client.get("/v1/dead-letters")
+        assert letters.status_code == 200, letters.text
+        again = client.post("/v1/dead-letters/replay", json={"reason": "nothing_like_that"})
+        assert again.status_code == 200, again.text
+        assert client.delete(f"/v1/learners/{tenant}/l-1").json() == {"records": 1}
+    finally:
+        web.close()
+        assert serving.stop() == 0
 
 
 @pytest.mark.parametrize(("part", "needs"), [("worker", needed.WORKER), ("commands", needed.COMMANDS)])
