@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import rules
 from service.kafka import rights as needed
 from tests.commands.test_commands import ATTENDED, DEFINITION
 from tests.deploy.site import FULL, PERMISSIONS, Right, Site, own_world, rights
@@ -15,6 +16,11 @@ from tests.web.programs import Site as WebSite
 from tests.web.programs import accepted, attendance, definition, eventually, record
 
 WAYS = ("scram", "certificate")
+MORE_UPLOADS = {
+    "equivalencies": "tenant,learner,course\nacme,{learner},{course}\n",
+    "completions": "tenant,learner,course,completed at\nacme,{learner},{course},2026-01-05T09:00:00Z\n",
+}
+COURSE_TABLE = Path(rules.__file__).parent / "course.yaml"
 pytestmark = pytest.mark.servers
 
 
@@ -57,6 +63,22 @@ async def test_commands_need_no_more(site: Site, by: str, tmp_path: Path) -> Non
     assert int(again.split()[0]) > 0 and again.endswith(", 0 not\n"), again
     assert json.loads(world.run("lag", "--json", "--window", "1", check=False).stdout)["lanes"]
     assert world.run("courses", "list", "--tenant", "acme").returncode == 0
+    for kind, rows in MORE_UPLOADS.items():
+        file = tmp_path / f"{kind}.csv"
+        file.write_text(rows.format(learner=f"u-{by}", course=course))
+        assert json.loads(world.run("upload", kind, str(file), "--json").stdout)["sent"] == 1, kind
+    about_all = ["--tenant", "acme", "--course", course, "--learner", f"u-{by}"]
+    for command in (
+        ["reassign", *about_all, "--yes"],
+        ["courses", "show", "acme", course],
+        ["courses", "preview", str(definition)],
+        ["learner", "export", "acme", f"u-{by}"],
+        ["audit"],
+        ["rules", "diff", str(COURSE_TABLE)],
+    ):
+        assert world.run(*command, check=False).returncode == 0, command
+    skipped = world.run("skip", f"{site.prefix}{FULL['reassigned']}", "0", "0", "--reason", "none is", check=False)
+    assert "can be read" in skipped.stderr, skipped
     assert world.run("learner", "erase", "acme", f"u-{by}", "--yes").returncode == 0
     assert await asyncio.to_thread(serving.stop) == 0
 
