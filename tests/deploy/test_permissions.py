@@ -42,8 +42,9 @@ async def test_a_worker_needs_no_more(site: Site, by: str) -> None:
 
 
 @pytest.mark.parametrize("by", WAYS)
-async def test_commands_need_no_more(site: Site, by: str, tmp_path: Path) -> None:
+async def test_commands_need_no_more(site: Site, by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside a worker that has its own rights."""
+    monkeypatch.chdir(tmp_path)  # some write where they are
     serving, world = site.world("worker", "scram").serve().wait_until_ready(), site.world("commands", by)
     course, file = f"k-{by}", tmp_path / "attendance.csv"
     definition = tmp_path / "course.yaml"

@@ -117,8 +117,9 @@ UPLOADS = {
 }
 
 
-async def test_commands_say_what_they_may_not(site: Site, tmp_path: Path) -> None:
+async def test_commands_say_what_they_may_not(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By one command each that needs the right."""
+    monkeypatch.chdir(tmp_path)  # some write where they are
     course = f"c-{uuid.uuid4().hex[:8]}"
     serving, world = site.world("worker", "scram").serve().wait_until_ready(), site.world("commands", "scram")
     async with Wire(own_world(site)) as wire:
