@@ -1,7 +1,6 @@
 """What is kept about one learner of a tenant: given out, counted, erased."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from contracts.fields import format_timestamp
@@ -10,12 +9,12 @@ from contracts.outbound import LearnerErased, erasure_id
 from contracts.topics import LEARNER_ERASED
 from rules.values import Fact
 from service.admin.story import story_json
+from service.clock import spelled
 from service.kafka.sender import Sender
 from service.lanes.deciding import whole_records
 from service.lanes.ports import Outbound, StoredRecord
 from service.mongo.store import MongoStore
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PAGE = 20
 """A record may hold tens of thousands of facts."""
 
@@ -51,9 +50,9 @@ async def erase(store: MongoStore, sender: Sender, tenant_id: str, learner_id: s
     Raises WaitAndRetry, also where it is erased and nobody could be told; the same again tells.
     """
     records, at = await store.learners.erase(tenant_id, learner_id)
-    erased_at = (at - EPOCH) // timedelta(microseconds=1)
-    said = LearnerErased.model_construct(tenant_id=tenant_id, learner_id=learner_id, erased_at=erased_at)
-    about = cloud_event(erasure_id(tenant_id, learner_id), LEARNER_ERASED.name, format_timestamp(erased_at), None)
+    erased_at = spelled(at)
+    said = LearnerErased.model_validate({"tenant_id": tenant_id, "learner_id": learner_id, "erased_at": erased_at})
+    about = cloud_event(erasure_id(tenant_id, learner_id), LEARNER_ERASED.name, erased_at, None)
     key = f"{tenant_id}/{learner_id}".encode()
     await sender.send([Outbound(LEARNER_ERASED.name, key, said.model_dump_json().encode(), about)])
     return records

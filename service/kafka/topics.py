@@ -38,7 +38,7 @@ class TopicState(NamedTuple):
 async def create(settings: Settings) -> list[TopicState]:
     """Create what is missing, then check everything. Raises FixConfiguration for what is there and does not fit."""
     async with _Admin(settings) as admin:
-        before = admin.counts(all_seen(await admin.described()))
+        before = admin.counts(_all_seen(await admin.described()))
         missing = [topic for topic in TOPICS if topic.name not in before]
         partitions = next((before[topic.name] for topic in CONSUMED if topic.name in before), settings.partitions)
         if missing:
@@ -72,7 +72,7 @@ async def check(settings: Settings, needs: Needs) -> int:
 async def partitions(settings: Settings) -> dict[str, int]:
     """How many partitions each of our topics has. Raises FixConfiguration where one is missing, or may not be seen."""
     async with _Admin(settings) as admin:
-        return admin.counts(_all_there(all_seen(await admin.described()), settings))
+        return admin.counts(_all_there(_all_seen(await admin.described()), settings))
 
 
 async def changed(settings: Settings, known: int) -> str | None:
@@ -96,7 +96,7 @@ def _unequal(counts: dict[str, int]) -> str:
     return f"the topics that are read need equally many partitions, but {spelled}"
 
 
-def all_seen(found: dict[str, Described]) -> dict[str, Described]:
+def _all_seen(found: dict[str, Described]) -> dict[str, Described]:
     """Raises FixConfiguration where some of these may not be looked at."""
     hidden = [name for name, topic in found.items() if not topic.partitions]
     if hidden:
