@@ -74,8 +74,9 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         await self.close(sorted({partition.partition for partition in revoked}))
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Open a lane for each partition number."""
+        """Open a lane for each partition number, once no other lane of this worker reads any more."""
         self._consumer().pause(*assigned)
+        await self.close()
         numbers = sorted({place.partition for place in assigned if place.partition < self._partitions})
         shared = self._shared._replace(bounds=self._shared.bounds.shared_by(len(numbers)))
         for number in numbers:
@@ -98,10 +99,16 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             self.failed.set_exception(error)
 
     async def close(self, numbers: Sequence[int] | None = None) -> None:
-        """Close these lanes, or all."""
+        """Close these lanes, or all. Returns once they have ended, also where somebody else closes them already.
+
+        Two lanes of one number would take each other's messages from the one consumer.
+        """
         chosen = list(self.by_number) if numbers is None else numbers
-        lanes = [self.by_number.pop(number) for number in chosen if number in self.by_number]
+        lanes = [self.by_number[number] for number in chosen if number in self.by_number]
         in_time = await asyncio.gather(*(lane.close(self._settings.shutdown_seconds) for lane in lanes))
+        for lane in lanes:
+            if self.by_number.get(lane.number) is lane:
+                del self.by_number[lane.number]
         late = [lane.number for lane, is_done in zip(lanes, in_time, strict=True) if not is_done]
         if late:
             log.warning("lanes were closed before their batch was done: the next owner goes on", extra={"lanes": late})

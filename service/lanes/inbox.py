@@ -2,7 +2,8 @@
 
 No offset is passed that was not handed over. Every hand-over says where it starts and ends; it is taken only if it
 starts where the last one ended (`add`), whatever may have moved the consumer meanwhile: a failed poll, a client that
-drops what it had fetched, retention. Otherwise the lane takes over again from the committed offsets. So the end of a
+drops what it had fetched, retention. Otherwise the lane takes over again from the committed offsets. During a hand-over
+nobody else may read: a worker has one lane of a number at a time (`Lanes.close`). So the end of a
 batch, which is what gets committed, is the end of an unbroken chain of hand-overs. Offsets between two messages of one
 hand-over hold nothing that can be read, by the word of the broker: ends of transactions, what was aborted, compacted.
 

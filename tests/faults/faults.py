@@ -38,6 +38,7 @@ CASES = (
     Case("zombie", of_workers.zombie, in_short=True),
     Case("blocked event loop", of_workers.blocked_event_loop, ends_workers=True),
     Case("join/leave storm", of_workers.join_leave_storm, ends_workers=True),
+    Case("all asked to end at once", of_workers.all_stopped_at_once, ends_workers=True),
     Case("clocks: one 10 min ahead, one behind", of_clocks.apart, account=of_clocks.account, ends_workers=True),
     Case("broker: leader killed", of_servers.kill_leader),
     Case("broker: controller killed", of_servers.kill_controller),

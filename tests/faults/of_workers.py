@@ -71,6 +71,16 @@ async def join_leave_storm(s: Situation) -> None:
         await asyncio.sleep(5)
 
 
+async def all_stopped_at_once(s: Situation) -> None:
+    """Amid their work, as by a deployment that knows no rolling; while some still end, the group goes to the others."""
+    for _ in range(4):
+        await s.feed(0.15)
+        await asyncio.sleep(3)
+        await s.stop_all()
+        s.start(WORKERS)
+        await s.ready()
+
+
 async def group_deleted(s: Situation) -> None:
     """Between two runs, in a backlog."""
     await s.stop_all()

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest.mock import AsyncMock, patch
 
 import pytest
@@ -150,3 +151,32 @@ def test_a_lane_that_is_closed_before_its_batch_is_done_is_told(caplog: pytest.L
     run(live())
     told = [record for record in caplog.records if "closed before their batch was done" in record.getMessage()]
     assert [record.__dict__["lanes"] for record in told] == [[0]]
+
+
+def test_no_lane_is_opened_before_the_last_one_of_its_number_has_ended() -> None:
+    """A worker that is asked to end closes its lanes while it is in the group, and may be given them again."""
+
+    async def live() -> None:
+        world = await calm_world()
+        member = world.members[0]
+        (lane,) = member.lanes.by_number.values()
+        publish, may_go_on = lane._log.publish, asyncio.Event()
+
+        async def when_it_may(*said: Any) -> None:
+            await may_go_on.wait()
+            await publish(*said)
+
+        with patch.object(lane._log, "publish", when_it_may):
+            world.broker.append(INBOUND, [POISON], None)
+            await asyncio.sleep(3)
+            closing = asyncio.create_task(member.lanes.close())
+            rebalancing = asyncio.create_task(world.rebalance())
+            await asyncio.sleep(0.5)
+            assert list(member.lanes.by_number.values()) == [lane], "its batch is not done"
+            may_go_on.set()
+            await asyncio.gather(closing, rebalancing)
+        (other,) = member.lanes.by_number.values()
+        assert lane.task.done() and other is not lane
+        await world.end()
+
+    run(live())
