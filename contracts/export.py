@@ -16,7 +16,15 @@ import yaml
 
 from contracts.fields import Message
 from contracts.headers import CE_SOURCE
-from contracts.topics import DAY_MILLISECONDS, TOPICS, Topic, foreign_fields
+from contracts.topics import (
+    DAY_MILLISECONDS,
+    DEAD_LETTER,
+    LEARNER_ERASED,
+    RECORD_STATE,
+    TOPICS,
+    Topic,
+    foreign_fields,
+)
 
 HERE = Path(__file__).parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -111,6 +119,15 @@ DELIVERY = {
     "backup, changes may come again under their old message_id.",
     "internal": "In the transactions of the lanes, or at least once.",
 }
+ORDER_OF = {
+    RECORD_STATE.name: "The last message of a key counts: none is older than one before it.",
+    LEARNER_ERASED.name: "None: what was decided just before may still come in the other topics.",
+    DEAD_LETTER.name: "None.",
+}
+DELIVERY_OF = {
+    RECORD_STATE.name: "Exactly once for who reads with isolation.level=read_committed; again where an operator asks.",
+    LEARNER_ERASED.name: "At least once, always the same.",
+}
 PARTITIONER = "the default (murmur2) partitioner"
 
 
@@ -139,11 +156,11 @@ def _cloud_event(topic: Topic) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "ce_id": {"type": "string", "description": "The message_id."},
+            "ce_id": {"type": "string", "description": "The message_id, or what follows from the content likewise."},
             "ce_source": {"type": "string", "const": CE_SOURCE},
             "ce_type": {"type": "string", "const": topic.name},
             "ce_specversion": {"type": "string", "const": "1.0"},
-            "ce_time": {"type": "string", "format": "date-time", "description": "The changed_at."},
+            "ce_time": {"type": "string", "format": "date-time", "description": "When it was decided."},
             "content-type": {"type": "string", "const": "application/json"},
             "traceparent": {"type": "string", "description": "Of the message that caused it, where it had one."},
         },
@@ -154,10 +171,10 @@ def _told(topic: Topic) -> Iterator[str]:
     """Key, order, delivery and how long it is kept."""
     key = "Key and value are those of the original message." if topic.carries_others else f"Key: {topic.key}."
     yield f"{key} Partition: by {PARTITIONER} on the key."
-    yield f"Order: {ORDER[topic.direction]}"
-    yield f"Delivery: {DELIVERY[topic.direction]}"
+    yield f"Order: {ORDER_OF.get(topic.name, ORDER[topic.direction])}"
+    yield f"Delivery: {DELIVERY_OF.get(topic.name, DELIVERY[topic.direction])}"
     if topic.settings.get("cleanup.policy") == "compact":
-        yield "Kept: compacted, the last message of each key for good."
+        yield "Kept: compacted, the last message of each key for good; a null value: there is nothing any more."
     elif "retention.ms" in topic.settings:
         yield f"Kept: {int(topic.settings['retention.ms']) // DAY_MILLISECONDS} days."
     else:

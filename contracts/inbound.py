@@ -183,10 +183,13 @@ class ReassignmentWithdrawn(Fact):
 
 
 class ReevaluationRequested(AboutRecord):
-    """Internal: decide this record again under the newest definition. `changed_at` is that definition's."""
+    """Internal: decide this record again under the newest definition; `changed_at` is that definition's.
 
-    definition_version: Version
-    """The version to decide under."""
+    Or, without deciding anything, tell its state once more.
+    """
+
+    definition_version: Version | None = None
+    """The version to decide under; none where only the state is to be told."""
 
 
 class TopicProgress(Message):

@@ -134,6 +134,74 @@ class CourseCompletionChanged(CompletionChange):
     """What becomes of the certificate."""
 
 
+class StepState(Message):
+    """A step of which something is known, as it stands."""
+
+    step_id: Id
+    """Of the course."""
+    step_kind: str
+    """event, on_the_job_training, other; more may come."""
+    percent: Percent
+    """Percent of what is scheduled, or of the progress."""
+    complete: bool
+    """Whether the step is complete."""
+
+
+class CertificateState(Message):
+    """A certificate, as it stands."""
+
+    certificate_id: str
+    """The same one through revocation and reinstatement."""
+    status: Literal["issued", "revoked"]
+    """Whether it is valid."""
+
+
+class RecordState(Message):
+    """Where a record stands, as a whole: each replaces the one before it. A tombstone: the learner was erased."""
+
+    tenant_id: Id
+    """Whose learner and course these are."""
+    learner_id: Id
+    """Of the tenant."""
+    course_id: Id
+    """Of the tenant."""
+    attempt: int = Field(ge=1)
+    """Rises by one with each reassignment, and each that is withdrawn."""
+    sequence: int = Field(ge=0)
+    """Of the last change that this state includes; 0 where nothing was announced yet."""
+    definition_version: int = Field(ge=0)
+    """Under which version of the course it was decided; 0 while the course is not defined."""
+    course_title: str | None
+    """Of that version; null where it has none."""
+    status: Status
+    """Of the course."""
+    completed_via: Via | None
+    """What completed it; null when incomplete."""
+    completed_at: Timestamp | None
+    """When the learner had done all of it; null when incomplete."""
+    expires_at: Timestamp | None
+    """Null where the course does not expire."""
+    evidence: Evidence | None
+    """Whether what is said of the steps still bears the completion; null where it rests on none."""
+    due_at: Timestamp | None
+    """Of the reassignment that began the attempt; null without one."""
+    certificate: CertificateState | None = Field(title="Certificate")
+    """Of a completed course, that of its completion; of an incomplete one, the last that was revoked; else null."""
+    steps: list[StepState]
+    """Those that something was said of and a definition has, over all of the attempt."""
+    updated_at: Timestamp
+    """When Ratchet last decided anything about this record."""
+
+    @property
+    def key(self) -> str:
+        return record_key(self.tenant_id, self.learner_id, self.course_id)
+
+
+def state_id(key: str, content: bytes) -> str:
+    """The `ce_id` of a state: telling the same again tells it under the same id."""
+    return _uuid5(b"state/%b/%b" % (key.encode(), content))
+
+
 def erasure_id(tenant_id: str, learner_id: str) -> str:
     """The `ce_id` of what tells of an erasure: telling again tells the same."""
     return _uuid5(f"erased/{tenant_id}/{learner_id}".encode())

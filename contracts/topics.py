@@ -19,6 +19,7 @@ from contracts.outbound import (
     CourseCompletionChanged,
     DeadLetterHeaders,
     LearnerErased,
+    RecordState,
     ReroutedHeaders,
     StepCompletionChanged,
 )
@@ -111,6 +112,14 @@ COURSE_COMPLETION_CHANGED = Topic(
     CourseCompletionChanged,
     "The course's completion or its certificate changed.",
 )
+RECORD_STATE = Topic(
+    "completion.record-state.v1",
+    "out",
+    RECORD_KEY,
+    RecordState,
+    "Where a record stands now, as a whole; the last one of each key counts.",
+    COMPACTED,
+)
 LEARNER_ERASED = Topic(
     "completion.learner-erased.v1",
     "out",
@@ -146,7 +155,15 @@ FACTS = (
 )
 CONSUMED = (COURSE_DEFINED, *FACTS, REEVALUATION_REQUESTED, REROUTED)
 """All that a worker reads. They have equally many partitions: partition p of each belongs to lane p."""
-TOPICS = (*CONSUMED, LANE_PROGRESS, STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED, LEARNER_ERASED, DEAD_LETTER)
+TOPICS = (
+    *CONSUMED,
+    LANE_PROGRESS,
+    STEP_COMPLETION_CHANGED,
+    COURSE_COMPLETION_CHANGED,
+    RECORD_STATE,
+    LEARNER_ERASED,
+    DEAD_LETTER,
+)
 
 
 def owners_of(field: str) -> tuple[str, ...]:

@@ -72,6 +72,9 @@ class Settings(BaseSettings):
         description="Name of this worker in its group, the same after a restart, as a StatefulSet's pod has it: its "
         "lanes wait for it, for as long as its session lasts, instead of going to others and back",
     )
+    state_topic: bool = Field(
+        True, description="Tell in `completion.record-state.v1` where a record stands, whenever that changes"
+    )
     topic_prefix: Name = Field("", description="Put before every topic's name")
     partitions: Annotated[int, Field(ge=1, le=10000)] = Field(
         12, description="Partitions of topics that `ratchet topics create` creates"

@@ -16,11 +16,12 @@ from contracts.fields import course_key_of
 from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
 from rules.decide import decide, redecide
 from rules.values import Change, Record
-from service.lanes.definitions import timeline_of
+from service.lanes.definitions import course_timeline, timeline_of
+from service.lanes.outgoing import outbound, state_of
 from service.lanes.ports import StoredCourse, StoredRecord
-from service.lanes.translate import outbound
 
 Json = dict[str, Any]
+NEVER_FALL = "attempt", "sequence", "definition_version"
 Published = Mapping[str, list[list[tuple[bytes | None, Json]]]]
 
 
@@ -29,6 +30,8 @@ class Outcome(NamedTuple):
 
     published: Published
     """By topic: of each partition, key and value in order."""
+    states: Iterable[tuple[str, Json | None]]
+    """Key and value of all states, those of a key in order."""
     dead_letters: list[bytes | None]
     records: Mapping[str, StoredRecord]
     courses: Mapping[str, StoredCourse]
@@ -84,12 +87,13 @@ def forgive(outcome: Outcome) -> tuple[Outcome, int]:
         for key, value in chain.from_iterable(partitions):
             at = ((key or b"").decode(), value["sequence"])
             newest[at] = max(newest.get(at, ("", "")), (value["decided_at"], value["message_id"]))
+    last = dict(outcome.states).items()
     left: dict[str, list[list[tuple[bytes | None, Json]]]] = {}
     for topic, partitions in outcome.published.items():
         left[topic] = [_left(partition, newest, outcome.records) for partition in partitions]
     dead = list(dict.fromkeys(outcome.dead_letters))
     again = _count(outcome.published) - _count(left) + len(outcome.dead_letters) - len(dead)
-    return outcome._replace(published=left, dead_letters=dead), again
+    return outcome._replace(published=left, states=last, dead_letters=dead), again
 
 
 def _count(published: Published) -> int:
@@ -133,6 +137,7 @@ def examine(outcome: Outcome, expected: Expected) -> Findings:
         findings.wrong_records.extend(f"{key}: fact {message_id}" for message_id in sorted(set(record.facts) - known))
         _examine_changes(key, by_key.get(key, {}), record, perhaps, findings)
         _examine_record(key, record, outcome.courses, by_key.get(key, {}), findings)
+    _examine_states(outcome, expected, findings)
     dead = Counter(outcome.dead_letters)
     findings.lost.extend(
         f"dead letter {value!r}" for value in (expected.poison - dead - Counter(expected.deleted)).elements()
@@ -185,6 +190,26 @@ def _examine_record(
         sent = by_sequence.get(change.sequence)
         if sent is not None and sent != json.loads(outbound(key, change, None).value or b""):
             findings.wrong_records.append(f"{key}: announced {sent}")
+
+
+def _examine_states(outcome: Outcome, expected: Expected, findings: Findings) -> None:
+    """The last of each record is where it stands, and none goes back behind one before it; of the erased none is left.
+
+    What followed from a message that was deleted may stand in a record and not have been told.
+    """
+    last: dict[str, Json | None] = {}
+    for key, state in outcome.states:
+        before = last.get(key)
+        if state is not None and before is not None and any(state[name] < before[name] for name in NEVER_FALL):
+            findings.out_of_order.append(f"{key}: the state {state} after {before}")
+        last[key] = state
+    findings.wrong_records.extend(f"{key}: erased, and its state is there" for key in expected.erased if last.get(key))
+    for key, stored in outcome.records.items():
+        course = outcome.courses.get(course_key_of(key))
+        stands = json.loads(state_of(stored, course_timeline(course)).value or b"")
+        told = {**(last.get(key) or {}), "updated_at": stands["updated_at"]}  # a fact may change nothing
+        if told != stands and not expected.facts_that_may_be & set(stored.record.facts):
+            findings.lost.append(f"{key}: the state {stands}, told is {told}")
 
 
 def _folded(record: Record, versions: Iterable[Any]) -> tuple[Record, list[Change]]:

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from rules.values import Cause, Change, Course, CourseChange, StepChange
-from service.lanes.translate import kind_of
+from service.lanes.outgoing import kind_of
 from service.metrics import LatencyHistogram, Tally, Traced
 
 NOW = 1_000.0

@@ -8,12 +8,15 @@ from contracts.headers import cloud_event
 from contracts.outbound import LearnerErased, erasure_id
 from contracts.topics import LEARNER_ERASED
 from rules.values import Fact
+from service.admin.states import state_requests
 from service.admin.story import story_json
 from service.clock import spelled
 from service.kafka.sender import Sender
 from service.lanes.deciding import whole_records
+from service.lanes.outgoing import no_state
 from service.lanes.ports import Outbound, StoredRecord
 from service.mongo.store import MongoStore
+from service.settings import Settings
 
 PAGE = 20
 """A record may hold tens of thousands of facts."""
@@ -44,18 +47,21 @@ async def count(store: MongoStore, tenant_id: str, learner_id: str) -> Kept:
     return Kept(records, completions, certificates)
 
 
-async def erase(store: MongoStore, sender: Sender, tenant_id: str, learner_id: str) -> int:
+async def erase(settings: Settings, store: MongoStore, sender: Sender, tenant_id: str, learner_id: str) -> int:
     """Erase a learner for good, and tell those downstream. Gives how many records there were.
 
+    Tombstones of states are sent at once, and asked of the lanes besides, which may just be telling a state.
     Raises WaitAndRetry, also where it is erased and nobody could be told; the same again tells.
     """
-    records, at = await store.learners.erase(tenant_id, learner_id)
-    erased_at = spelled(at)
+    gone = await store.learners.erase(tenant_id, learner_id)
+    erased_at = spelled(gone.at)
+    states = [*map(no_state, gone.untold), *state_requests(gone.untold)] if settings.state_topic else []
     said = LearnerErased.model_validate({"tenant_id": tenant_id, "learner_id": learner_id, "erased_at": erased_at})
     about = cloud_event(erasure_id(tenant_id, learner_id), LEARNER_ERASED.name, erased_at, None)
     key = f"{tenant_id}/{learner_id}".encode()
-    await sender.send([Outbound(LEARNER_ERASED.name, key, said.model_dump_json().encode(), about)])
-    return records
+    await sender.send([*states, Outbound(LEARNER_ERASED.name, key, said.model_dump_json().encode(), about)])
+    await store.learners.told(tenant_id, learner_id)
+    return gone.records
 
 
 async def was_erased(store: MongoStore, tenant_id: str, learner_id: str) -> bool:

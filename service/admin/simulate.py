@@ -11,8 +11,9 @@ from contracts.topics import COURSE_DEFINED, FACTS, TOPICS, Topic
 from rules.values import Instant, Record
 from service.lanes.batch import Clock, Letter, accept_definitions, decide_record
 from service.lanes.definitions import course_timeline
+from service.lanes.outgoing import outbound
 from service.lanes.ports import Pending, Received, StoredCourse, StoredRecord
-from service.lanes.translate import HeardDefinition, HeardFact, HeardRequest, Unusable, outbound, read
+from service.lanes.translate import HeardDefinition, HeardFact, HeardRequest, Unusable, read
 
 READABLE: dict[str, Topic] = {topic.short: topic for topic in (COURSE_DEFINED, *FACTS)}
 SHORT = {topic.name: topic.short for topic in TOPICS}

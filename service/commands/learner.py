@@ -83,7 +83,7 @@ def erase(
             kept = await count(store, tenant, learner)
             _confirm(f"{_told(kept)} of {tenant}/{learner} will be erased for good", yes)
             async with open_sender(settings) as sender:
-                return kept._replace(records=await for_good(store, sender, tenant, learner))
+                return kept._replace(records=await for_good(settings, store, sender, tenant, learner))
 
     gone = run(work)
     if as_json:

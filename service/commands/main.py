@@ -12,6 +12,7 @@ from service.commands.dead_letters import dead_letters_app
 from service.commands.explain import explain
 from service.commands.learner import learner_app
 from service.commands.rules import rules_app
+from service.commands.state import state_app
 from service.commands.upload import upload_app
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(upload_app, name="upload")
 app.add_typer(courses_app, name="courses")
 app.add_typer(learner_app, name="learner")
+app.add_typer(state_app, name="state")
 
 topics_app.command("create", epilog="Example: RATCHET_PARTITIONS=12 ratchet topics create")(topics.create)
 courses_app.command("list", epilog="Example: ratchet courses list --tenant acme")(courses.list_courses)

@@ -67,6 +67,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             Flood(settings.flood_percent, settings.flood_window_messages),
             Turns(asyncio.Lock(), asyncio.Lock()),
             clock,
+            settings.state_topic,
         )
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:

@@ -12,7 +12,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
-from contracts.topics import CONSUMED, DEAD_LETTER, LANE_PROGRESS, REROUTED, TOPICS
+from contracts.topics import CONSUMED, DEAD_LETTER, LANE_PROGRESS, RECORD_STATE, REROUTED, TOPICS, Topic
 from service.errors import FixConfiguration, RestartProcess
 from service.kafka import rights
 from service.kafka.clients import make_admin
@@ -39,7 +39,7 @@ async def create(settings: Settings) -> list[TopicState]:
     """Create what is missing, then check everything. Raises FixConfiguration for what is there and does not fit."""
     async with _Admin(settings) as admin:
         before = admin.counts(_all_seen(await admin.described()))
-        missing = [topic for topic in TOPICS if topic.name not in before]
+        missing = [topic for topic in _needed(settings) if topic.name not in before]
         partitions = next((before[topic.name] for topic in CONSUMED if topic.name in before), settings.partitions)
         if missing:
             await admin.create(
@@ -91,6 +91,11 @@ async def changed(settings: Settings, known: int) -> str | None:
     return _unequal({settings.topic_prefix + name: count for name, count in counts.items()})
 
 
+def _needed(settings: Settings) -> list[Topic]:
+    """By these settings."""
+    return [topic for topic in TOPICS if settings.state_topic or topic is not RECORD_STATE]
+
+
 def _unequal(counts: dict[str, int]) -> str:
     spelled = ", ".join(f"{name} has {count}" for name, count in counts.items())
     return f"the topics that are read need equally many partitions, but {spelled}"
@@ -105,7 +110,7 @@ def _all_seen(found: dict[str, Described]) -> dict[str, Described]:
 
 
 def _all_there(found: dict[str, Described], settings: Settings) -> dict[str, Described]:
-    missing = [name for topic in TOPICS if (name := settings.topic_prefix + topic.name) not in found]
+    missing = [name for topic in _needed(settings) if (name := settings.topic_prefix + topic.name) not in found]
     if missing:
         raise FixConfiguration(
             f"topics are missing: {', '.join(missing)}; run `ratchet topics create`, or mend RATCHET_TOPIC_PREFIX"
@@ -173,7 +178,7 @@ class _Admin:
     async def described(self) -> dict[str, Described]:
         """Those topics of ours that exist, with the prefix. Raises FixConfiguration where no broker tells."""
         try:
-            return await describe(self._client, (self._prefix + topic.name for topic in TOPICS))
+            return await describe(self._client, (self._prefix + topic.name for topic in _needed(self._settings)))
         except (KafkaError, OSError, TimeoutError) as error:
             raise FixConfiguration(
                 f"RATCHET_KAFKA_BOOTSTRAP_SERVERS: no Kafka tells of its topics: {error!r}"
@@ -201,7 +206,7 @@ class _Admin:
 
     async def wait_until_all_exist(self) -> dict[str, Described]:
         """A created topic appears in the metadata a moment later."""
-        names = {self._prefix + topic.name for topic in TOPICS}
+        names = {self._prefix + topic.name for topic in _needed(self._settings)}
         try:
             async with asyncio.timeout(self._settings.start_seconds):
                 while True:

@@ -1,7 +1,7 @@
 """What a batch of messages makes of the stored records and courses. Pure: no clock, no I/O.
 
 `sort_out` turns messages into work by record and by course; `decide_record` and `accept_definitions` do it; what cannot
-be used or stands in the wrong partition goes out again through `dead_letter` and `rerouted`.
+be used or stands in the wrong partition goes on as it was (`forwarding`).
 """
 
 from collections import defaultdict
@@ -10,36 +10,31 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from contracts import headers
 from contracts.fields import course_key_of
-from contracts.topics import DEAD_LETTER, REROUTED
 from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Change, Decision, Fact, Instant, Record, Step, StepDefinition, Timeline
 from rules.window import recall, shorten
-from service.errors import Unreadable
 from service.lanes.bounds import (
     COURSE_CHARACTERS,
-    KEY_BYTES,
     RECORD_DECISIONS,
     RECORD_PLACES,
     RECORD_TURNS,
     WAITING_PLACES,
 )
+from service.lanes.outgoing import stand_alike
 from service.lanes.packed import Packed, pack, unpack
 from service.lanes.ports import (
     History,
-    Outbound,
     Page,
     Pending,
+    Place,
     Received,
-    Skip,
     StoredCourse,
     StoredDefinition,
     StoredRecord,
 )
 from service.lanes.progress import Progress, is_done
 from service.lanes.translate import (
-    EXPLANATION_LIMIT,
     HeardDefinition,
     HeardFact,
     HeardRequest,
@@ -138,8 +133,12 @@ def decide_record(
     record, asked = before, dict(stored.asked)
     added: list[Pending] = []
     letters: list[Letter] = []
+    changed_by: Place | None = None
     for received, item in heard:
+        known = record
         if isinstance(item, HeardRequest):
+            if not item.decides:
+                continue
             place = f"{received.topic}/{received.partition}"
             if received.offset <= asked.get(place, -1):
                 continue
@@ -153,17 +152,36 @@ def decide_record(
                 continue
         cause = received.topic, received.partition, received.offset
         added += [Pending(*cause, change, item.traceparent) for change in changes]
+        changed_by = changed_by if record is known else Place(*cause)
     if record is before and asked == stored.asked:
         return Decided(stored, None, letters)
-    kept = _not_done(stored, committed, heard[0][0].partition)
-    pending = (*kept, *added)
+    lane = heard[0][0].partition
+    restates = not added and (stored.record.latest is None or not stand_alike(stored.record, record))
+    pending = (*_not_done(stored, committed, lane), *added)
     new = pack(Packed(one, one.message_id not in record.facts) for one in record.decisions)
     decided = StoredRecord(
-        stored.key, stored.rev, replace(record, decisions=()), pending, stored.decisions + new, asked
+        stored.key,
+        stored.rev,
+        replace(record, decisions=()),
+        pending,
+        stored.decisions + new,
+        asked,
+        record.decisions[-1].decided_at if record.decisions else stored.decided_at,
+        changed_by if restates else stored.restated if is_restated(stored, committed, lane) else None,
     )
     if facts_in_record is None:
         return Decided(decided, None, letters, record.decisions)
     return Decided(*_shortened(decided, stored, history, facts_in_record, timeline), letters, record.decisions)
+
+
+def is_restated(stored: StoredRecord, progress: Progress, lane: int) -> bool:
+    """Whether the state is to go out with a message that is not done, though no change does."""
+    place = stored.restated
+    return (
+        place is not None
+        and place.partition == lane
+        and not is_done(progress, place.topic, stored.key.encode(), place.offset)
+    )
 
 
 def _hear(
@@ -342,38 +360,3 @@ def beyond(changes: GoingOut, end: Progress) -> dict[tuple[bytes, str], int]:
             if not is_done(end, one.topic, key, one.offset):
                 further[key, one.topic] = max(further.get((key, one.topic), 0), one.offset + 1)
     return further
-
-
-def dead_letter(received: Received, unusable: Unusable, prefix: str) -> Outbound:
-    """Key, value and headers as they were, byte for byte; in further headers where from and what is wrong.
-
-    Of a message that is too long there is no value, no header, and no key but a short one.
-    """
-    place = prefix + received.topic, received.partition, received.offset, received.timestamp
-    if received.is_too_long:
-        key = received.key if len(received.key or b"") <= KEY_BYTES else None
-        letter = headers.dead_letter(headers.Origin.of((), *place), unusable.reason, unusable.explanation)
-        return Outbound(DEAD_LETTER.name, key, None, letter)
-    origin = headers.origin(received.headers) if received.topic == REROUTED.name else None
-    if origin is None:
-        origin = headers.Origin.of(received.headers, *place)
-    letter = headers.dead_letter(origin, unusable.reason, unusable.explanation)
-    return Outbound(DEAD_LETTER.name, received.key, received.value, letter)
-
-
-def skipped(error: Unreadable, skip: Skip) -> Outbound:
-    """What is left of a batch that could not be read: which offsets, who skipped it and why. It has no key or value."""
-    about = error.topic, error.partition, error.start, skip.at // 1000
-    told = f"offsets {error.start} to {error.end - 1} were skipped by {skip.by}: {skip.reason} ({error.why})"
-    letter = headers.dead_letter(headers.Origin.of((), *about), "skipped", told[:EXPLANATION_LIMIT])
-    return Outbound(DEAD_LETTER.name, None, None, letter)
-
-
-def rerouted(received: Received, misrouted: Misrouted, prefix: str) -> Outbound:
-    """The message as it was, bound for its key's partition. One that was rerouted before keeps its first origin."""
-    if received.topic == REROUTED.name:
-        return Outbound(REROUTED.name, received.key, received.value, received.headers, misrouted.partition)
-    topic = prefix + received.topic
-    origin = headers.Origin.of(received.headers, topic, received.partition, received.offset, received.timestamp)
-    provenance = headers.rerouted(origin)
-    return Outbound(REROUTED.name, received.key, received.value, provenance, misrouted.partition)

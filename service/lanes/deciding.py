@@ -6,6 +6,7 @@ record's checkpoint count, its whole history is recalled, for a few records at a
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -30,6 +31,14 @@ NEVER_SENT = 2**62
 Heard = Mapping[str, Sequence[tuple[Received, HeardFact | HeardRequest]]]
 
 
+class Stored(NamedTuple):
+    """Records as they are stored by now, the courses they were decided under, and what could not be used."""
+
+    records: Mapping[str, StoredRecord]
+    courses: Mapping[str, StoredCourse]
+    letters: Sequence[Letter]
+
+
 async def decide_and_store(
     store: Store,
     heard: Heard,
@@ -38,7 +47,7 @@ async def decide_and_store(
     clock: Clock,
     committed: Progress,
     facts_in_record: int,
-) -> tuple[dict[str, StoredRecord], list[Letter]]:
+) -> Stored:
     """Every record that was heard of, as stored. A miss means another owner wrote: load and decide again."""
     records, courses = dict(stored), dict(courses)
     while True:
@@ -57,10 +66,10 @@ async def decide_and_store(
         ]
         with metrics.STAGE_SECONDS.labels("store").time():
             if not changed or await _save(store, changed):
-                metrics.ERASED.inc(sum(len(heard[key]) for key in erased))
+                metrics.ERASED.inc(sum(isinstance(item, HeardFact) for key in erased for _, item in heard[key]))
                 metrics.count_decisions(rule for one in changed for rule in _rules(one.decisions))
                 letters = [letter for one in decided.values() for letter in one.letters]
-                return {key: one.stored for key, one in decided.items()}, letters
+                return Stored({key: one.stored for key, one in decided.items()}, courses, letters)
         metrics.STORE_MISSES.inc()
         records = await store.records.load(heard)
 

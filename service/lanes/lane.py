@@ -8,8 +8,8 @@ through these steps, in this order:
     store    each record with its state *and* its pending changes, in one document, by compare-and-set
     reach    where a record has a pending change whose message is not in the batch, the batch is extended to it: an
              earlier owner went further before it died, and numbered its changes together
-    publish  the pending changes of the records touched, dead letters, rerouted messages and the input offsets, in one
-             Kafka transaction
+    publish  the pending changes of the records touched, where these stand now, dead letters, rerouted messages and the
+             input offsets, in one Kafka transaction
 
 After any failure the lane goes back to the committed offsets and repeats. A record already stored answers "known" and
 its pending changes go out again, this time in a transaction that commits. So however the batches are cut this time, all
@@ -28,13 +28,12 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import chain
 from typing import NamedTuple
 
 from service import metrics
 from service.errors import FixConfiguration, LaneLost, Unreadable, WaitAndRetry
-from service.lanes.batch import skipped
 from service.lanes.failpoint import reach
+from service.lanes.forwarding import skipped
 from service.lanes.health import LaneHealth, State
 from service.lanes.in_hand import InHand
 from service.lanes.inbox import Batch, Further, Inbox, farthest
@@ -42,7 +41,6 @@ from service.lanes.ports import Handed, Log, Store
 from service.lanes.preparing import Prepared, Preparer, Shared
 from service.lanes.progress import Offsets, Progress, check_within, offsets_of
 from service.lanes.sweep import Sweep
-from service.lanes.translate import outbound
 
 log = logging.getLogger(__name__)
 
@@ -379,12 +377,7 @@ class Lane:
 
     async def _publish(self, ready: Ready) -> None:
         with metrics.STAGE_SECONDS.labels("publish").time():
-            changes = (
-                outbound(key, one.change, one.traceparent)
-                for key, pendings in ready.prepared.changes.items()
-                for one in pendings
-            )
-            await self._log.publish(chain(changes, ready.prepared.others), ready.end)
+            await self._log.publish(ready.prepared.messages, ready.end)
         reach("after_commit")
         self._committed = ready.end
         self._in_hand.commit(ready.pieces)

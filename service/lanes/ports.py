@@ -63,6 +63,14 @@ class Pending(Struct, frozen=True, gc=False, array_like=True):
     traceparent: bytes | None
 
 
+class Place(NamedTuple):
+    """Of a message."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 class StoredRecord(Struct, frozen=True, gc=False):
     """A record with its revision (0: not stored yet), its decisions, and what of it may still have to go out."""
 
@@ -77,6 +85,12 @@ class StoredRecord(Struct, frozen=True, gc=False):
 
     A fact that comes again is known; a request would count again, with a change at a position long committed: one that
     a worker paused past its session still stores, and that nobody publishes.
+    """
+    decided_at: Instant = 0
+    """Of the newest decision."""
+    restated: Place | None = None
+    """Of the last message that changed where the record stands without a change to be announced: its state goes out
+    with that message.
     """
 
 

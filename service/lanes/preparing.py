@@ -11,7 +11,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,21 +28,23 @@ from service.lanes.batch import (
     Work,
     accept_definitions,
     beyond,
-    dead_letter,
     going_out,
-    rerouted,
+    is_restated,
     sort_out,
 )
 from service.lanes.bounds import Bounds
-from service.lanes.deciding import Heard, decide_and_store
+from service.lanes.deciding import Heard, Stored, decide_and_store
+from service.lanes.definitions import course_timeline
 from service.lanes.failpoint import reach
 from service.lanes.flood import Flood
+from service.lanes.forwarding import dead_letter, rerouted
 from service.lanes.inbox import Further
+from service.lanes.outgoing import kind_of, no_state, outbound, state_of, topic_of
 from service.lanes.parts import in_parts, translate_all
 from service.lanes.ports import Outbound, Received, Store, StoredCourse, StoredRecord
 from service.lanes.progress import Progress
 from service.lanes.sweep import requests_behind
-from service.lanes.translate import Unusable, kind_of, topic_of
+from service.lanes.translate import HeardFact, HeardRequest, Unusable
 from service.metrics import Tally, Traced
 
 log = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ class Turns(NamedTuple):
 class Shared(NamedTuple):
     """What the lanes of a worker have in common. `partition_of`: where a key belongs; `prefix`: of the topics' names.
 
-    `clock` gives seconds since 1970.
+    `clock` gives seconds since 1970. `tells_states`: where a record stands is told, too.
     """
 
     bounds: Bounds
@@ -75,23 +77,34 @@ class Shared(NamedTuple):
     flood: Flood
     turns: Turns
     clock: Callable[[], float]
+    tells_states: bool = True
 
 
 class Prepared(NamedTuple):
-    """What stored messages have to say: changes by record, and whatever else goes out."""
+    """What stored messages have to say: changes and states by record, and whatever else goes out."""
 
     changes: GoingOut
+    states: Mapping[str, Outbound]
     others: Sequence[Outbound]
     tally: Tally
 
     def and_then(self, later: "Prepared") -> "Prepared":
         """With messages that were prepared later: where a record is in both, that knows all it has to announce."""
-        changes, tally = {**self.changes, **later.changes}, self.tally.and_then(later.tally)
-        return Prepared(changes, [*self.others, *later.others], tally)
+        changes, states = {**self.changes, **later.changes}, {**self.states, **later.states}
+        return Prepared(changes, states, [*self.others, *later.others], self.tally.and_then(later.tally))
+
+    @property
+    def messages(self) -> Iterator[Outbound]:
+        """All that goes out, of each record the changes in order."""
+        for key, pendings in self.changes.items():
+            yield from (outbound(key, one.change, one.traceparent) for one in pendings)
+        yield from self.states.values()
+        yield from self.others
 
     def tell_committed(self, lane: int, began: float, now: float) -> None:
         """Operators learn of it. `began`, `now`: when it was taken and committed, seconds since 1970."""
-        topics = Counter(topic_of(change) for change in self._changes()) + Counter(other.topic for other in self.others)
+        others = Counter(other.topic for other in chain(self.states.values(), self.others))
+        topics = Counter(topic_of(change) for change in self._changes()) + others
         metrics.count_committed(self.tally, topics, Counter(map(kind_of, self._changes())), now)
         metrics.LAST_COMMIT.labels(lane).set(now)
         traces.note_batch(lane, began, now, len(self.tally.timestamps), self.tally.traced)
@@ -108,8 +121,13 @@ class _Part(NamedTuple):
     """What some of the records have to say."""
 
     changes: GoingOut
+    states: Mapping[str, Outbound]
     requests: Sequence[Outbound]
     letters: Sequence[Letter]
+
+
+def _asks_for_state(item: HeardFact | HeardRequest) -> bool:
+    return isinstance(item, HeardRequest) and not item.decides
 
 
 def _tally(
@@ -142,7 +160,7 @@ class Preparer:
         except Exception as error:  # noqa: BLE001  # whatever it is, the lane goes on
             if len(messages) == 1:
                 tally = _tally(messages, Counter(internal_error=1))
-                return Prepared({}, [self._given_up(messages[0], error)], tally)
+                return Prepared({}, {}, [self._given_up(messages[0], error)], tally)
             half = len(messages) // 2
             first = await self.prepare(messages[:half], start, committed)
             return first.and_then(await self.prepare(messages[half:], start, committed))
@@ -183,6 +201,7 @@ class Preparer:
         )
         unusable = [*work.unusable, *letters, *(letter for part in parts for letter in part.letters)]
         changes = {key: pendings for part in parts for key, pendings in part.changes.items()}
+        states = {key: state for part in parts for key, state in part.states.items()}
         others = [
             *(dead_letter(received, why, self._shared.prefix) for received, why in unusable),
             *(rerouted(received, misrouted, self._shared.prefix) for received, misrouted in work.misrouted),
@@ -196,7 +215,7 @@ class Preparer:
             if item.traceparent is not None
         )
         tally = _tally(messages, Counter(why.reason for _, why in unusable), len(work.misrouted), traced)
-        return Prepared(changes, others, tally)
+        return Prepared(changes, states, others, tally)
 
     async def _get_ready(self, work: Work, clock: Clock) -> tuple[Courses, list[Letter]]:
         """Store what is defined: records may follow. Gives the courses that all of it is about."""
@@ -232,12 +251,25 @@ class Preparer:
             stored = await self._store.records.load(heard)
         courses, _ = await ready
         reach("after_load")
-        records, rejected = await decide_and_store(
+        done = await decide_and_store(
             self._store, heard, stored, courses, clock, committed, self._shared.bounds.facts_in_record
         )
         reach("after_store")
-        late = await self._decided_under_old_definitions(records)
-        return _Part(going_out(records.values(), start, self._lane), late, rejected)
+        late = await self._decided_under_old_definitions(done.records)
+        changes = going_out(done.records.values(), start, self._lane)
+        states = self._states(heard, done, changes, start) if self._shared.tells_states else {}
+        return _Part(changes, states, late, done.letters)
+
+    def _states(self, heard: Heard, done: Stored, changes: GoingOut, start: Progress) -> dict[str, Outbound]:
+        """Where those records stand of which anything goes out, or that were asked for."""
+        asked = {key for key, said in heard.items() if any(_asks_for_state(item) for _, item in said)}
+        states = {key: no_state(key) for key in asked}
+        for key, stored in done.records.items():
+            if stored.record.latest is None:
+                continue  # nothing is stored
+            if changes[key] or key in asked or is_restated(stored, start, self._lane):
+                states[key] = state_of(stored, course_timeline(done.courses.get(course_key_of(key))))
+        return states
 
     def _now(self) -> Clock:
         now = int(self._shared.clock() * MICROSECONDS)

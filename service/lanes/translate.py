@@ -1,18 +1,16 @@
-"""Bytes → what to do, and decided changes → bytes. Never raises: what cannot be used becomes a dead letter.
+"""Bytes → what to do. Never raises: what cannot be used becomes a dead letter.
 
-The names of the wire meet the names of the rules here, and nowhere else.
+The names of the wire meet the names of the rules here and in `outgoing`, and nowhere else.
 """
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
 
-import msgspec
 from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from contracts import headers, inbound
-from contracts.fields import MAX_NUMBER, course_key, format_timestamp, split_key
+from contracts.fields import MAX_NUMBER, course_key
 from contracts.inbound import (
     AboutRecord,
     AttendanceChanged,
@@ -24,29 +22,18 @@ from contracts.inbound import (
     ReevaluationRequested,
     StepProgressChanged,
 )
-from contracts.outbound import certificate_id, message_id
 from contracts.topics import (
     CONSUMED,
-    COURSE_COMPLETION_CHANGED,
     COURSE_DEFINED,
     REROUTED,
-    STEP_COMPLETION_CHANGED,
     Topic,
     foreign_fields,
     owners_of,
 )
-from rules.tables import SHIPPED
-from rules.values import (
-    Change,
-    CourseChange,
-    Fact,
-    GrantedCertificate,
-    StepChange,
-    Value,
-)
+from rules.values import Fact, GrantedCertificate, Value
 from service.lanes.bounds import DEFINITION_PLACES, DETAIL_LIMIT, MESSAGE_BYTES
 from service.lanes.envelope import NoEnvelope, unwrapped
-from service.lanes.ports import Outbound, Received, StoredDefinition
+from service.lanes.ports import Received, StoredDefinition
 
 BY_NAME: Mapping[str, Topic] = {topic.name: topic for topic in CONSUMED}
 FOREIGN = {topic.name: foreign_fields(topic) for topic in CONSUMED}
@@ -76,11 +63,12 @@ class HeardFact(Struct, frozen=True, gc=False):
 
 
 class HeardRequest(Struct, frozen=True, gc=False):
-    """A request to decide the record with this key again."""
+    """A request to decide the record with this key again; or only to tell its state."""
 
     key: str
     course_key: str
     traceparent: bytes | None
+    decides: bool = True
 
 
 class HeardDefinition(Struct, frozen=True, gc=False):
@@ -144,7 +132,7 @@ def read(
     assert isinstance(message, AboutRecord), "all other topics are about records"
     course = course_key(message.tenant_id, message.course_id)
     if isinstance(message, ReevaluationRequested):
-        return HeardRequest(message.key, course, traceparent)
+        return HeardRequest(message.key, course, traceparent, message.definition_version is not None)
     assert isinstance(message, inbound.Fact), "all other messages are of facts"
     return HeardFact(message.key, course, _fact(message), traceparent)
 
@@ -260,86 +248,3 @@ _DEFINING = CourseDefined.model_fields.keys() - {"message_id", "changed_at", "ac
 def _definition(message: CourseDefined) -> StoredDefinition:
     content = message.model_dump_json(include=_DEFINING, exclude_none=True)
     return StoredDefinition(message.version, message.message_id, message.changed_at, content)
-
-
-_json = msgspec.json.Encoder().encode
-_BECAUSE = {row.rule_id: row.because for table in SHIPPED for row in table.rows}
-
-
-def outbound(key: str, change: Change, traceparent: bytes | None) -> Outbound:
-    """A change of the record with this key, as it goes out: the models of contracts.outbound, written fast.
-
-    The same bytes however often it is tried.
-    """
-    tenant_id, learner_id, course_id = split_key(key)
-    cause, what = change.cause, change.what
-    said: dict[str, Any] = {
-        "tenant_id": tenant_id,
-        "learner_id": learner_id,
-        "course_id": course_id,
-        "attempt": change.attempt,
-        "sequence": change.sequence,
-        "rule_id": cause.rule_id,
-        "because": _BECAUSE[cause.rule_id],
-        "caused_by": cause.message_id,
-        "changed_at": format_timestamp(cause.changed_at),
-    }
-    said.update(_step_fields(what) if isinstance(what, StepChange) else _course_fields(key, what))
-    topic = topic_of(change)
-    content = _json(said)
-    identity, decided_at = message_id(key, change.sequence, content), format_timestamp(change.decided_at)
-    value = b'{"message_id":"%b","decided_at":"%b",%b' % (identity.encode(), decided_at.encode(), content[1:])
-    return Outbound(topic, key.encode(), value, headers.cloud_event(identity, topic, decided_at, traceparent))
-
-
-def topic_of(change: Change) -> str:
-    """Where a change goes."""
-    topic = STEP_COMPLETION_CHANGED if isinstance(change.what, StepChange) else COURSE_COMPLETION_CHANGED
-    return topic.name
-
-
-def kind_of(change: Change) -> str:
-    """What it tells, as metrics name it."""
-    what = change.what
-    if isinstance(what, StepChange):
-        turned = what.complete != what.previously_complete
-        return ("step_completed" if what.complete else "step_lost") if turned else "step_progressed"
-    is_completed = what.course.completed_via is not None
-    if is_completed == what.was_completed:
-        return "course_updated"
-    return "course_completed" if is_completed else "course_removed"
-
-
-def _step_fields(what: StepChange) -> dict[str, Any]:
-    course = what.course
-    return {
-        "step_id": what.step_id,
-        "step_kind": what.step_kind,
-        "percent": what.percent,
-        "previous_percent": what.previous_percent,
-        "complete": what.complete,
-        "previously_complete": what.previously_complete,
-        "course": {"status": course.status, "completed_via": course.completed_via, "evidence": course.evidence},
-    }
-
-
-def _course_fields(key: str, what: CourseChange) -> dict[str, Any]:
-    course, attempt = what.course, what.certificate_attempt
-    return {
-        "status": course.status,
-        "previous_status": "completed" if what.was_completed else "incomplete",
-        "completed_via": course.completed_via,
-        "completed_at": _time(course.completed_at),
-        "expires_at": _time(course.expires_at),
-        "evidence": course.evidence,
-        "due_at": _time(what.due_at),
-        "course_title": what.course_title,
-        "certificate": {
-            "action": what.certificate_action,
-            "certificate_id": None if attempt is None else certificate_id(key, attempt),
-        },
-    }
-
-
-def _time(instant: int | None) -> str | None:
-    return None if instant is None else format_timestamp(instant)

@@ -13,10 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from contracts.fields import course_key_of
-from rules.values import Record
+from rules.values import Instant, Record
 from rules.window import Past
 from service.errors import FixConfiguration
-from service.lanes.ports import Page, Pending, StoredCourse, StoredDefinition, StoredRecord
+from service.lanes.packed import unpack
+from service.lanes.ports import Page, Pending, Place, StoredCourse, StoredDefinition, StoredRecord
 from service.mongo.driver import Document
 
 FORMAT = 1
@@ -30,6 +31,8 @@ class _Body(Struct, frozen=True, array_like=True):
     pending: tuple[Pending, ...]
     decisions: bytes
     asked: dict[str, int]
+    decided_at: Instant = 0
+    restated: Place | None = None
 
 
 class PageBody(Struct, frozen=True, array_like=True):
@@ -50,6 +53,7 @@ def record_document(stored: StoredRecord) -> Document:
     `open`: in progress, which the sweeps take first. `ratchet explain --json` shows the whole.
     """
     record, course = stored.record, stored.record.standing.course
+    body = _Body(record, stored.pending, stored.decisions, dict(stored.asked), stored.decided_at, stored.restated)
     return {
         "_id": stored.key,
         "format": FORMAT,
@@ -63,7 +67,7 @@ def record_document(stored: StoredRecord) -> Document:
         "completed_via": course.completed_via,
         "completed_at": course.completed_at,
         "evidence": course.evidence,
-        "body": _pack(_Body(record, stored.pending, stored.decisions, dict(stored.asked))),
+        "body": _pack(body),
     }
 
 
@@ -71,7 +75,16 @@ def stored_record(document: Mapping[str, Any]) -> StoredRecord:
     """The inverse of `record_document`. Raises FixConfiguration for a newer format."""
     _check_format(document)
     body = _unpack(document["body"])
-    return StoredRecord(document["_id"], document["rev"], body.record, body.pending, body.decisions, body.asked)
+    return StoredRecord(
+        document["_id"],
+        document["rev"],
+        body.record,
+        body.pending,
+        body.decisions,
+        body.asked,
+        body.decided_at or max((one.decision.decided_at for one in unpack(body.decisions)), default=0),
+        body.restated,
+    )
 
 
 def page_document(page: Page) -> Document:

@@ -2,10 +2,19 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
-from contracts.fields import split_key
+from contracts.fields import record_key, split_key
 from service.mongo.driver import Database, mongo_answers, within
 from service.mongo.tombstones import Tombstones
+
+
+class Erased(NamedTuple):
+    """How many records there were, when the learner was erased first, and keys of records that nobody was told of."""
+
+    records: int
+    at: datetime
+    untold: list[str]
 
 
 class Learners:
@@ -30,14 +39,20 @@ class Learners:
         keys = (split_key(document["_id"]) for document in found)
         return {(tenant_id, learner_id) for tenant_id, learner_id, _ in keys}
 
-    async def erase(self, tenant_id: str, learner_id: str) -> tuple[int, datetime]:
-        """Delete all that is kept about a learner, for good (tombstones).
-
-        Gives how many records there were, and when the learner was erased first.
-        """
+    async def erase(self, tenant_id: str, learner_id: str) -> Erased:
+        """Delete all that is kept about a learner, for good (tombstones)."""
+        one = tenant_id, learner_id
         about = within(f"{tenant_id}/{learner_id}/")
         async with mongo_answers():
-            erased_at = await self._tombstones.erect(tenant_id, learner_id)
+            erased_at = await self._tombstones.erect(*one)
+            courses = [split_key(key)[2] for key in await self.keys(*one)]
+            untold = await self._tombstones.leave_untold(*one, courses)
             # Every collection whose _id begins with a record's key belongs here.
             await self._history.delete_many(about)
-            return int((await self._records.delete_many(about)).deleted_count), erased_at
+            records = int((await self._records.delete_many(about)).deleted_count)
+        return Erased(records, erased_at, [record_key(*one, course_id) for course_id in untold])
+
+    async def told(self, tenant_id: str, learner_id: str) -> None:
+        """Those downstream know that all of it is gone."""
+        async with mongo_answers():
+            await self._tombstones.forget_untold(tenant_id, learner_id)

@@ -30,9 +30,9 @@ class RecordKeys:
         async with mongo_answers():
             return int(await self._records.count_documents(_query(tenant_id, course_id)))
 
-    async def pages(self, tenant_id: str = "", course_id: str = "") -> AsyncIterator[list[str]]:
-        """All of them in order, a hundred at a time."""
-        query, after = _query(tenant_id, course_id), ""
+    async def pages(self, tenant_id: str = "", course_id: str = "", after: str = "") -> AsyncIterator[list[str]]:
+        """All of them in order that are greater than `after`, a hundred at a time."""
+        query = _query(tenant_id, course_id)
         while page := await self._page({"$and": [query, {"_id": {"$gt": after}}]}, PAGE):
             yield page
             after = page[-1]

@@ -23,6 +23,7 @@ from service.mongo.notes import Notes
 from service.mongo.record_keys import RecordKeys
 from service.mongo.records import Records
 from service.mongo.replays import Replays
+from service.mongo.republished import Republished
 from service.mongo.skips import Skips
 from service.mongo.tombstones import Tombstones
 from service.mongo.uploads import Uploads
@@ -46,6 +47,7 @@ class MongoStore:
         self.keys = RecordKeys(chosen)
         self.learners = Learners(chosen, self._tombstones)
         self.replays = Replays(chosen, group)
+        self.republished = Republished(chosen)
         self.skips = Skips(chosen, group)
         self.uploads = Uploads(chosen)
         self.listing = Listing(chosen)

@@ -1,7 +1,8 @@
 """Erased learners: tombstones without personal data, and why what was erased does not come back.
 
 A tombstone's `_id` is the HMAC-SHA-256 of tenant and learner under a random key of this database; beside it stands when
-it was erected, and nothing else. Collections: `erased` (tombstones), `secrets` (the key), `gates`.
+it was erected, and, until those downstream are told, of which courses there were records (`untold`). Collections:
+`erased` (tombstones), `secrets` (the key), `gates`.
 
 An erasure writes the tombstone, touches every gate, and deletes the records, in this order. A new record is inserted by
 a transaction that touches one gate, finds no tombstone, and inserts. MongoDB lets no two writes of a gate overlap: if
@@ -63,9 +64,8 @@ class Tombstones:
 
         Gives when it was erected first, in UTC.
         """
-        (id_,) = await self._by_id([f"{tenant_id}/{learner_id}/"])
         erected = await self._erased.find_one_and_update(
-            {"_id": id_},
+            await self._one(tenant_id, learner_id),
             {"$setOnInsert": {"erased_at": datetime.now(UTC)}},
             upsert=True,
             return_document=ReturnDocument.AFTER,
@@ -73,6 +73,24 @@ class Tombstones:
         await self._gates.update_many({}, {"$inc": {"touched": 1}})
         at: datetime = erected["erased_at"]
         return at.replace(tzinfo=UTC)
+
+    async def leave_untold(self, tenant_id: str, learner_id: str, course_ids: Sequence[str]) -> list[str]:
+        """Keep of which courses records are about to go. Gives all of these that nobody was told of yet, in order."""
+        kept = await self._erased.find_one_and_update(
+            await self._one(tenant_id, learner_id),
+            {"$addToSet": {"untold": {"$each": course_ids}}},
+            return_document=ReturnDocument.AFTER,
+        )
+        return sorted(kept.get("untold", ()))
+
+    async def forget_untold(self, tenant_id: str, learner_id: str) -> None:
+        """Those downstream were told."""
+        await self._erased.update_one(await self._one(tenant_id, learner_id), {"$unset": {"untold": ""}})
+
+    async def _one(self, tenant_id: str, learner_id: str) -> Document:
+        """The learner's own."""
+        (id_,) = await self._by_id([f"{tenant_id}/{learner_id}/"])
+        return {"_id": id_}
 
     async def insert(self, records: Collection, documents: Sequence[Document]) -> bool:
         """Insert new records, or pages of their history, all or none.

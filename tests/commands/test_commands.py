@@ -124,10 +124,16 @@ def test_topics_are_created_once_and_then_checked(world: World) -> None:
     if not world.broker.real:
         pytest.skip("the mock broker knows no CreateTopics")
     states = json.loads(world.run("topics", "create", "--json").stdout)
-    assert len(states) == 14
+    assert len(states) == 15
     assert all(state == {**state, "partitions": 4, "created": False} for state in states)
     created = json.loads(world.run("topics", "create", "--json", RATCHET_TOPIC_PREFIX=f"{world.prefix}x.").stdout)
     assert all(state["created"] and state["name"].startswith(f"{world.prefix}x.") for state in created)
+    fewer = json.loads(
+        world.run(
+            "topics", "create", "--json", RATCHET_TOPIC_PREFIX=f"{world.prefix}y.", RATCHET_STATE_TOPIC="false"
+        ).stdout
+    )
+    assert len(fewer) == 14 and not any("record-state" in state["name"] for state in fewer)
     assert "was there" in world.run("topics", "create", RATCHET_TOPIC_PREFIX=f"{world.prefix}x.").stdout
 
 

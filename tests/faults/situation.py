@@ -13,7 +13,7 @@ import confluent_kafka as confluent
 from aiokafka import TopicPartition
 from pymongo import MongoClient
 
-from contracts.topics import DEAD_LETTER
+from contracts.topics import DEAD_LETTER, RECORD_STATE
 from service.lanes.deciding import whole_records
 from service.mongo.store import connect
 from tests.faults.cluster import Cluster, Proxies
@@ -21,7 +21,7 @@ from tests.faults.watch import OUT, SAMPLE_SECONDS, Watch
 from tests.faults.workload import Message, Workload, make_workload
 from tests.promise import Outcome
 from tests.stack.service import Failed, Serving, World
-from tests.stack.wire import Got, Wire
+from tests.stack.wire import Got, Wire, states_of
 
 WORKERS = 3
 SESSION_SECONDS = 6
@@ -205,6 +205,7 @@ class Situation:
         }
         for got in await self._wire.read(*(topic.short for topic in OUT)):
             published[self._wire.catalogue_name(got.topic)][got.partition].append((got.key, got.json))
+        states = states_of(await self._wire.read(RECORD_STATE.short))
         dead = [got.value for got in await self._wire.read(DEAD_LETTER.short)]
         store = connect(self.world.database.address, self.world.name, self.world.name, {})
         try:
@@ -212,7 +213,7 @@ class Situation:
             courses = await store.courses.load({key.rsplit("/", 2)[0] + "/" + key.rsplit("/", 1)[1] for key in records})
         finally:
             await store.close()
-        return Outcome(published, dead, records, courses)
+        return Outcome(published, states, dead, records, courses)
 
 
 async def wait_for(condition: Callable[[], object], what: str, seconds: float = 120.0) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from contracts.topics import ATTENDANCE_CHANGED, DEAD_LETTER, REROUTED
+from contracts.topics import ATTENDANCE_CHANGED, DEAD_LETTER, RECORD_STATE, REROUTED
 from service.lanes.deciding import whole_records
 from service.mongo.store import connect
 from tests.commands.test_commands import DEFINITION
@@ -22,7 +22,7 @@ from tests.kafka.test_unreadable import key_of
 from tests.promise import Expected, Outcome, examine
 from tests.stack.servers import Server
 from tests.stack.service import Failed, Serving, World
-from tests.stack.wire import Got, Wire
+from tests.stack.wire import Got, Wire, states_of
 
 Say = Callable[[str], None]
 Programs = Mapping[str, Running]
@@ -158,7 +158,10 @@ class _Run:
         finally:
             await store.close()
         facts = {key_of(learner).decode(): {f"m-{learner}"} for cell in cells for learner in counted(cell)}
-        return examine(Outcome(out, dead, records, courses), Expected(facts, Counter())).all
+        return examine(
+            Outcome(out, states_of(await wire.read(RECORD_STATE.short)), dead, records, courses),
+            Expected(facts, Counter()),
+        ).all
 
     async def _read(self, wire: Wire) -> list[Read]:
         published = await wire.read(*(topic.short for topic in OUT))

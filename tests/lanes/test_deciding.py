@@ -39,7 +39,7 @@ async def overtaken() -> list[int]:
     item = translate(message, lambda _: 0)
     assert isinstance(item, HeardFact)
     courses = await store.courses.load(["acme/c-1"])
-    stored, letters = await decide_and_store(
+    stored, _, letters = await decide_and_store(
         store, {RECORD: [(message, item)]}, stale, courses, LATER, {}, facts_in_record=16
     )
     assert letters == []

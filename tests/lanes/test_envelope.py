@@ -11,7 +11,8 @@ from cloudevents.core.v1.event import CloudEvent
 from contracts.headers import Headers
 from contracts.topics import ATTENDANCE_CHANGED, COURSE_DEFINED
 from rules.values import Cause, Change, Course, CourseChange
-from service.lanes.translate import HeardFact, Unusable, outbound, read
+from service.lanes.outgoing import outbound
+from service.lanes.translate import HeardFact, Unusable, read
 from tests.commands.test_commands import ATTENDED
 
 GOOD = json.dumps(ATTENDED).encode()

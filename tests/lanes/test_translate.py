@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from contracts.outbound import CourseCompletionChanged, StepCompletionChanged
 from rules.values import Fact, StepChange, Timeline
-from service.lanes.translate import outbound
+from service.lanes.outgoing import outbound
 from tests.rules.test_properties import arrive, facts, timelines
 
 

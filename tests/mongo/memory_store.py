@@ -13,6 +13,7 @@ from service.lanes.bounds import COURSES_CHARACTERS
 from service.lanes.packed import unpack
 from service.lanes.ports import History, Page, Skip, StoredCourse, StoredRecord
 from service.lanes.progress import Offsets
+from service.mongo.learners import Erased
 
 
 class MemoryRecords:
@@ -80,26 +81,34 @@ class MemoryLearners:
 
     def __init__(self, records: MemoryRecords) -> None:
         self._records = records
+        self.untold: dict[str, list[str]] = {}
 
-    async def erase(self, tenant_id: str, learner_id: str) -> tuple[int, datetime]:
-        """Gives how many records there were, and when they were erased first: here, always at the same time."""
-        self.erect_tombstone(f"{tenant_id}/{learner_id}")
+    async def erase(self, tenant_id: str, learner_id: str) -> Erased:
+        """Always at the same time."""
+        learner = f"{tenant_id}/{learner_id}"
+        self.erect_tombstone(learner)
         await asyncio.sleep(0)
-        return self.delete_records(f"{tenant_id}/{learner_id}"), datetime(2026, 1, 1, tzinfo=UTC)
+        gone = self.delete_records(learner)
+        self.untold[learner] = sorted({*self.untold.get(learner, ()), *gone})
+        return Erased(len(gone), datetime(2026, 1, 1, tzinfo=UTC), self.untold[learner])
+
+    async def told(self, tenant_id: str, learner_id: str) -> None:
+        """Those downstream know."""
+        self.untold.pop(f"{tenant_id}/{learner_id}", None)
 
     def erect_tombstone(self, learner: str) -> None:
         """The first step of an erasure."""
         self._records.tombstones.add(learner)
 
-    def delete_records(self, learner: str) -> int:
-        """The second one."""
+    def delete_records(self, learner: str) -> list[str]:
+        """The second one. Gives their keys."""
         pages, by_key = self._records.pages, self._records.by_key
         for key in [key for key in pages if _learner(key) == learner]:
             del pages[key]
         gone = [key for key in by_key if _learner(key) == learner]
         for key in gone:
             del by_key[key]
-        return len(gone)
+        return gone
 
 
 class MemoryCourses:

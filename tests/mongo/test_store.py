@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -27,6 +26,7 @@ from service.lanes.ports import (
     StoredRecord,
 )
 from service.mongo.documents import record_document, stored_record
+from service.mongo.learners import Erased
 from service.mongo.store import connect
 from tests.mongo.memory_store import MemoryStore
 from tests.rules.test_properties import arrive, facts, timelines
@@ -48,8 +48,11 @@ VERSION = StoredDefinition(1, "d1", 5, '{"steps": []}')
 class Erasing(Protocol):
     """What erases."""
 
-    async def erase(self, tenant_id: str, learner_id: str) -> tuple[int, datetime]:
-        """Gives how many records there were, and when they were erased first."""
+    async def erase(self, tenant_id: str, learner_id: str) -> Erased:
+        """Delete all that is kept about a learner, for good."""
+
+    async def told(self, tenant_id: str, learner_id: str) -> None:
+        """Those downstream know."""
 
 
 class ErasingStore(Store, Protocol):
@@ -148,9 +151,13 @@ async def test_an_erased_learner_is_gone_for_good_and_no_other(store: ErasingSto
     assert await store.records.save([*mine, *others])
     names = [record.key for record in (*mine, *others)]
     assert await store.records.erased(names) == set() == await store.records.erased([])
-    records, erased_at = await store.learners.erase("acme", "l-1")
+    records, erased_at, untold = await store.learners.erase("acme", "l-1")
     assert records == 3
-    assert await store.learners.erase("acme", "l-1") == (0, erased_at), "the time is that of the first time"
+    assert untold == [record.key for record in mine]
+    again = await store.learners.erase("acme", "l-1")
+    assert again == (0, erased_at, untold), "the time is that of the first time, and nobody was told yet"
+    await store.learners.told("acme", "l-1")
+    assert (await store.learners.erase("acme", "l-1")).untold == []
     assert set(await store.records.load(names)) == {record.key for record in others}
     unseen = ["acme/l-1/c-9", "acme/l-2/c-1", "acme/l-11/c-1"]
     assert await store.records.erased([*names, *unseen]) == {record.key for record in mine} | {unseen[0]}
@@ -188,7 +195,7 @@ async def test_a_tombstone_tells_nobody_whose_it_is(database: Server) -> None:
     await elsewhere.learners.erase("acme", "l-1")
     with MongoClient[dict[str, Any]](database.address) as client:
         (here,), (there,) = (list(client[database_]["erased"].find()) for database_ in (name, f"{name}x"))
-        assert set(here) == {"_id", "erased_at"}
+        assert here.keys() - {"untold"} == {"_id", "erased_at"}
         assert len(here["_id"]) == 64
         assert here["_id"] != there["_id"]
         everything = [list(client[name][collection].find()) for collection in client[name].list_collection_names()]

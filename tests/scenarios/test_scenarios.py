@@ -18,8 +18,9 @@ from rules.values import Fact, Record
 from service.admin.simulate import state
 from service.lanes.batch import Clock, accept_definitions
 from service.lanes.definitions import course_timeline
+from service.lanes.outgoing import outbound
 from service.lanes.ports import Received, StoredCourse
-from service.lanes.translate import HeardDefinition, HeardFact, Unusable, outbound, read
+from service.lanes.translate import HeardDefinition, HeardFact, Unusable, read
 from service.mongo.store import connect
 from tests.scenarios import SCENARIOS, Happened, Scenario, compare, split_lines
 from tests.stack.service import RATCHET, World

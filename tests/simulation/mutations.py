@@ -14,17 +14,20 @@ from msgspec.structs import replace
 from rules import window
 from rules.values import Timeline
 from service.errors import WaitAndRetry
+from service.kafka.assignment import Lanes
 from service.kafka.log import KafkaLog
 from service.lanes import deciding, preparing, sweep
 from service.lanes.batch import Clock, Decided, decide_record
 from service.lanes.inbox import Batch, Inbox
 from service.lanes.lane import Lane
-from service.lanes.ports import Handed, History, Outbound, Received, StoredRecord
+from service.lanes.outgoing import state_of
+from service.lanes.ports import Handed, History, Outbound, Place, Received, StoredRecord
 from service.lanes.preparing import Prepared
 from service.lanes.progress import Done, Progress
 from service.lanes.translate import HeardFact, HeardRequest
 from service.lanes.waiting import Waiting
 from tests.mongo.memory_store import MemoryRecords
+from tests.simulation import workers
 from tests.simulation.kafka import Builder, FakeProducer
 from tests.simulation.workers import FaultyRecords, SimulatedWorld
 
@@ -273,6 +276,61 @@ def delete_before_the_tombstone() -> Any:
     return patch.object(SimulatedWorld, "erase", hasty)
 
 
+def forget_what_is_not_announced() -> Any:
+    """That a state changed without a change to be announced is not stored with the record."""
+    save = MemoryRecords.save
+
+    async def forgetful(self: MemoryRecords, records: Sequence[StoredRecord]) -> bool:
+        return await save(self, [replace(record, restated=None) for record in records])
+
+    return patch.object(MemoryRecords, "save", forgetful)
+
+
+def restate_with_the_last_message() -> Any:
+    """A state goes out with the last message that was heard, though it may have been known, and be done, already."""
+
+    def careless(
+        stored: StoredRecord, heard: Sequence[tuple[Received, HeardFact | HeardRequest]], *rest: Any
+    ) -> Decided:
+        decided = decide_record(stored, heard, *rest)
+        if decided.stored.restated in (None, stored.restated):
+            return decided
+        last = heard[-1][0]
+        return decided._replace(stored=replace(decided.stored, restated=Place(last.topic, last.partition, last.offset)))
+
+    return patch.object(deciding, "decide_record", careless)
+
+
+def tell_states_past_the_lanes() -> Any:
+    """Whoever is asked for states reads them in the database and tells them, while the lanes go on."""
+    told: list[asyncio.Task[None]] = []
+
+    def tell(self: SimulatedWorld) -> None:
+        async def later() -> None:
+            records = list(self.store.records.by_key.values())
+            await asyncio.sleep(self.fate.random() * 2)
+            self.send(state_of(stored, ()) for stored in records)
+
+        told.append(asyncio.create_task(later()))
+
+    return patch.object(SimulatedWorld, "_ask_for_states", tell)
+
+
+def erase_past_the_lanes() -> Any:
+    """After an erasure tombstones are sent, and no lane is asked for one behind what it may just be telling."""
+    return patch.object(workers, "state_requests", lambda _: [])
+
+
+def forget_lanes_that_are_closing() -> Any:
+    """Whoever closes lanes has forgotten them before they have ended, and others of their number are opened."""
+
+    async def hasty(self: Lanes, numbers: Sequence[int] | None = None) -> None:
+        lanes = [self.by_number.pop(number) for number in numbers or list(self.by_number) if number in self.by_number]
+        await asyncio.gather(*(lane.close(self._settings.shutdown_seconds) for lane in lanes))
+
+    return patch.object(Lanes, "close", hasty)
+
+
 @contextmanager
 def _both(one: Any, other: Any) -> Iterator[None]:
     with one, other:
@@ -302,5 +360,10 @@ MUTATIONS: dict[str, tuple[Mutation, range]] = {
     "look before the insert only": (look_before_the_insert_only, range(1000)),
     "decide about the erased": (decide_about_the_erased, range(50)),
     "delete before the tombstone": (delete_before_the_tombstone, range(50)),
+    "forget what is not announced": (forget_what_is_not_announced, range(300)),
+    "restate with the last message": (restate_with_the_last_message, range(780, 1800)),
+    "tell states past the lanes": (tell_states_past_the_lanes, range(300)),
+    "erase past the lanes": (erase_past_the_lanes, range(1000)),
+    "forget lanes that are closing": (forget_lanes_that_are_closing, range(1450, 2950)),
 }
 """Each with the seeds within which it must be caught."""

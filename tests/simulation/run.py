@@ -18,6 +18,7 @@ from contracts.topics import (
     CONSUMED,
     COURSE_COMPLETION_CHANGED,
     DEAD_LETTER,
+    RECORD_STATE,
     STEP_COMPLETION_CHANGED,
     TOPICS,
 )
@@ -184,10 +185,9 @@ async def _live(seed: int) -> str:
     erasing_turn = fate.randrange(4 * turns)
     for turn in range(turns):
         inputs.say_something()
-        if fate.random() < 0.1:
-            await world.release()
         if turn == erasing_turn:
             world.begin_to_erase(inputs.learner())
+        await world.administer()
         world.change_the_log()
         happening = fate.random()
         if happening < 0.2:
@@ -201,6 +201,8 @@ async def _live(seed: int) -> str:
         process.thaw()
     if fate.random() < 0.5:
         await world.rebalance()
+    await _until_done(world)
+    await world.end_erasing()
     await _until_done(world)
     await world.end()
     check(await _outcome(world), inputs.expected)
@@ -231,9 +233,14 @@ async def _outcome(world: SimulatedWorld) -> Outcome:
         ]
         for topic in (STEP_COMPLETION_CHANGED, COURSE_COMPLETION_CHANGED)
     }
+    states = [
+        (record.key.decode(), None if record.value is None else json.loads(record.value))
+        for partition in world.broker.committed_records(RECORD_STATE.name)
+        for record in partition
+    ]
     dead = [record.value for partition in world.broker.committed_records(DEAD_LETTER.name) for record in partition]
     records = await whole_records(world.store, world.store.records.by_key)
-    return Outcome(published, dead, records, world.store.courses.by_key)
+    return Outcome(published, states, dead, records, world.store.courses.by_key)
 
 
 def simulate(seed: int) -> str:

@@ -10,10 +10,13 @@ from contracts.fields import course_key_of
 from contracts.topics import CONSUMED, FACTS
 from rules.values import Instant
 from service.admin.courses import release
+from service.admin.states import state_requests
 from service.errors import WaitAndRetry
 from service.kafka.assignment import Lanes
+from service.kafka.partitioner import partition_of
+from service.lanes.outgoing import no_state
 from service.lanes.packed import unpack
-from service.lanes.ports import History, Page, StoredCourse, StoredRecord
+from service.lanes.ports import History, Outbound, Page, StoredCourse, StoredRecord
 from service.lanes.progress import Offsets
 from service.settings import Settings
 from tests.mongo.memory_store import MemoryCourses, MemoryNotes, MemoryStore
@@ -21,6 +24,7 @@ from tests.simulation.kafka import Broker, FakeConsumer, FakeProducer
 
 NOW = 1_800_000_000.0
 SESSION_SECONDS = 30.0
+HAPPENINGS = ["kill", "kill", "zombie", "zombie", "join", "leave", "stop", "rebalance", "wake", "pause", "brokers"]
 
 
 class Fate(random.Random):
@@ -328,9 +332,25 @@ class SimulatedWorld:
 
     async def befall(self) -> None:
         """Something happens to one of the processes, or to all brokers."""
-        happenings = ("kill", "kill", "zombie", "zombie", "join", "leave", "rebalance", "wake", "pause", "brokers")
-        what = self.fate.choice(happenings)
+        what = self.fate.choice(HAPPENINGS)
         member = self.fate.choice(self.members)
+        match what:
+            case "pause":  # within its session
+                member.freeze(self.fate.random() * 5)
+            case "wake":
+                await self._wake()
+            case _:
+                await self._change_the_group(what, member)
+
+    async def _wake(self) -> None:
+        """A zombie learns that it is one."""
+        if self.zombies:
+            zombie = self.zombies.pop()
+            zombie.thaw()
+            await zombie.assign(())
+            await zombie.die()
+
+    async def _change_the_group(self, what: str, member: Process) -> None:
         match what:
             case "kill":
                 self.members.remove(member)
@@ -345,25 +365,23 @@ class SimulatedWorld:
                 self.members.remove(member)
                 await member.assign(())
                 await member.die()
-            case "pause":  # within its session
-                member.freeze(self.fate.random() * 5)
-                return
-            case "wake":  # a zombie learns that it is one
-                if self.zombies:
-                    zombie = self.zombies.pop()
-                    zombie.thaw()
-                    await zombie.assign(())
-                    await zombie.die()
-                return
+            case "stop":  # asked to end: it closes its lanes while it is still in the group
+                await self._stop(member)
             case "brokers":
                 self.broker.come_back(self.fate.choice((1, 3, 50)))
-            case _:
-                pass
         if what == "join" or not self.members:
             await self.join()
         for _ in range(self.fate.choice((1, 1, 4))):  # one change of the group often follows another
             await self.rebalance()
             await asyncio.sleep(self.fate.random() * 0.3)
+
+    async def _stop(self, member: Process) -> None:
+        closing = asyncio.create_task(member.lanes.close())
+        await self.rebalance()
+        await closing
+        self.members.remove(member)
+        await member.lanes.close()  # of the rebalance that came in between
+        await member.die()
 
     async def _learn(self, zombie: Process) -> None:
         """Once awake, a zombie learns from the group, within its session, that it has no lanes any more."""
@@ -382,15 +400,39 @@ class SimulatedWorld:
             self._erasing = asyncio.create_task(self.erase(learner))
 
     async def erase(self, learner: str) -> None:
-        """What `ratchet learner erase` does: the tombstone, and a while later the records."""
+        """What `ratchet learner erase` does: the tombstone, a while later the records, then those downstream hear."""
         self.store.learners.erect_tombstone(learner)
         await asyncio.sleep(self.fate.random() * self.fate.choice((0.02, 2)))
-        self.store.learners.delete_records(learner)
+        gone = self.store.learners.delete_records(learner)
+        await asyncio.sleep(self.fate.random() * 2)
+        self.send([*map(no_state, gone), *state_requests(gone)])
 
-    async def end(self) -> None:
-        """The erasure has its end, and everybody dies."""
+    async def administer(self) -> None:
+        """Now and then the administrator asks for something."""
+        if self.fate.random() < 0.1:
+            await self.release()
+        if self.fate.random() < 0.1:
+            self._ask_for_states()
+
+    def _ask_for_states(self) -> None:
+        """What `ratchet state republish` does, for one record or all."""
+        keys = sorted(self.store.records.by_key)
+        self.send(state_requests(keys[: self.fate.choice((1, len(keys)))]))
+
+    def send(self, messages: Iterable[Outbound]) -> None:
+        """As commands do, not as lanes."""
+        for message in messages:
+            assert message.key is not None, "all of them have one"
+            number = partition_of(message.key, self.broker.partitions)
+            self.broker.append(TopicPartition(message.topic, number), [(message.key, message.value, ())], None)
+
+    async def end_erasing(self) -> None:
+        """Those downstream have heard."""
         if self._erasing is not None:
             await self._erasing
+
+    async def end(self) -> None:
+        """Everybody dies."""
         for learning in self._learning:
             learning.cancel()
         for process in (*self.members, *self.zombies):

@@ -57,6 +57,11 @@ class Got(NamedTuple):
         return [value for header, value in self.headers if header == name][-1].decode()
 
 
+def states_of(messages: Iterable[Got]) -> list[tuple[str, dict[str, Any] | None]]:
+    """Key and value of states; None: a tombstone."""
+    return [((got.key or b"").decode(), None if got.value is None else got.json) for got in messages]
+
+
 def key_of(value: Mapping[str, Any]) -> bytes:
     """The key that a message with this value must have."""
     if "learner_id" in value:

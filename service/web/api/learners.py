@@ -54,4 +54,4 @@ async def export(request: Request, desk: AtDesk, caller: Who, tenant_id: AnId, l
 async def erase(request: Request, desk: AtDesk, caller: Who, tenant_id: AnId, learner_id: AnId) -> Json:
     """Erase a learner for good. Later messages about them are dropped. It cannot be undone."""
     await note(request, caller, "erase", tenant_id, {"learners": 1})
-    return {"records": await erased(desk.store, desk.sender, tenant_id, learner_id)}
+    return {"records": await erased(desk.settings, desk.store, desk.sender, tenant_id, learner_id)}

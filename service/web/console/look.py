@@ -81,7 +81,7 @@ async def erase(request: Request, desk: AtDesk, caller: Who, tenant_id: AnId, le
     if text_of(form, "typed") != learner_id:
         return page(request, "erase.html", {**values, "wrong": True}, 422)
     await note(request, caller, "erase", tenant_id, {"learners": 1})
-    records = await learners.erase(desk.store, desk.sender, tenant_id, learner_id)
+    records = await learners.erase(desk.settings, desk.store, desk.sender, tenant_id, learner_id)
     return page(request, "erased.html", {**values, "records": records})
 
 
