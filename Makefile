@@ -7,7 +7,8 @@ BIN := .venv/bin
 .PHONY: help install run check test lint contracts-check simulate faults interop soak bench requirements deploy-check docs clean
 
 help:
-	@echo 'make run           servers, the service and the scenarios A, B, C, live; Ctrl-C stops (ONCE=1: ends by itself)'
+	@echo 'make run           servers, the service and the scenarios A, B, C, live; Ctrl-C stops (ONCE=1: ends by itself;'
+	@echo '                   EXAMPLES=1: with two services downstream, certificates and reporting)'
 	@echo 'make check         lint, types, and the tests that need no server: a minute, for the inner loop'
 	@echo 'make test          lint, types, unit and integration tests (FULL=1: also those that take minutes by their size)'
 	@echo 'make contracts-check  what would break a reader or a writer since the last release, and what to do'
@@ -32,7 +33,7 @@ install: .venv/installed
 	@touch $@
 
 run: install
-	@$(BIN)/python -m tests.stack.run $(if $(ONCE),--once)
+	@$(BIN)/python -m tests.stack.run $(if $(ONCE),--once) $(if $(EXAMPLES),--examples)
 
 lint: install
 	$(BIN)/ruff check .

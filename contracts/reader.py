@@ -11,13 +11,15 @@ and which ones wait for one that has not come yet. Keep the cursor with your own
     save(key, read.cursor.text())
 
 Then it does not matter where you start to read again, how often, or with which client: `isolation.level=read_committed`
-is all it takes. `take` raises ValueError for what is no change.
+is all it takes, with or without a schema registry's id in front of values. `take` raises ValueError for what is no
+change.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from contracts.framing import split_frame
 from contracts.outbound import CourseCompletionChanged, StepCompletionChanged
 
 Change = StepCompletionChanged | CourseCompletionChanged
@@ -67,7 +69,7 @@ class Read(NamedTuple):
 
 def take(cursor: Cursor, value: str | bytes) -> Read:
     """With one more message of either topic, about the cursor's record. Raises ValueError where it is no change."""
-    text = value.decode() if isinstance(value, bytes) else value
+    text = split_frame(value)[1].decode() if isinstance(value, bytes) else value
     sequence = _parsed(text).sequence
     if sequence <= cursor.sequence or sequence in cursor.waiting:
         return Read((), cursor)

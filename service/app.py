@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 
 from service.kafka import rights, topics
 from service.kafka.consumer import Worker
+from service.kafka.frames import Frames, worker_frames
 from service.mongo.store import MongoStore, open_store
 from service.settings import Settings
 from service.traces import exporting
@@ -65,16 +66,22 @@ async def serve(settings: Settings) -> None:
         log.info("stopped")
 
 
-async def _start(settings: Settings, opened: AsyncExitStack) -> tuple[int, MongoStore]:
-    """What must be there before anything else: the topics, and a database with its indexes."""
+async def _start(settings: Settings, opened: AsyncExitStack) -> tuple[int, Frames, MongoStore]:
+    """What must be there before anything else: the topics, their schemas, and a database with its indexes."""
     partitions = await topics.check(settings, rights.WORKER)
-    return partitions, await opened.enter_async_context(open_store(settings, prepared=True))
+    frames = await worker_frames(settings)
+    return partitions, frames, await opened.enter_async_context(open_store(settings, prepared=True))
 
 
 async def _work(
-    settings: Settings, opened: AsyncExitStack, partitions: int, store: MongoStore, stop: asyncio.Event
+    settings: Settings,
+    opened: AsyncExitStack,
+    partitions: int,
+    frames: Frames,
+    store: MongoStore,
+    stop: asyncio.Event,
 ) -> None:
-    worker = Worker(settings, store, partitions)
+    worker = Worker(settings, store, partitions, frames)
     port = await opened.enter_async_context(serve_health(settings, worker.lanes.health))
     _tune_interpreter()
     log.info("serving", extra={"http_port": port, "partitions": partitions, "group": settings.group})

@@ -76,6 +76,11 @@ class Settings(BaseSettings):
         True, description="Tell in `completion.record-state.v1` where a record stands, whenever that changes"
     )
     topic_prefix: Name = Field("", description="Put before every topic's name")
+    schema_registry_url: SecretStr | None = Field(
+        None,
+        description="A schema registry (Confluent's protocol), as `https://user:password@registry:8081`: values that "
+        "go out begin with their schema's id there; first `ratchet contracts register`",
+    )
     partitions: Annotated[int, Field(ge=1, le=10000)] = Field(
         12, description="Partitions of topics that `ratchet topics create` creates"
     )

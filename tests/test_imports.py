@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "contracts" / "examples"
 RULES_MAY_IMPORT = {"calendar", "collections", "datetime", "importlib", "itertools", "msgspec", "typing", "yaml"}
 """`importlib.resources` reads the tables that come with the package, the calendar tells what a month is; render.py, a
 tool, is apart."""
@@ -124,8 +125,16 @@ def used(path: Path) -> Iterator[tuple[str, str]]:
 )
 def test_the_inner_rooms_import_their_short_lists_only(package: str, allowed: set[str]) -> None:
     for path in files(package):
+        if path.is_relative_to(EXAMPLES):
+            continue
         extra = TOOLS.get(str(path.relative_to(ROOT)), set())
         assert imports(path) <= allowed | extra | {package}, path.relative_to(ROOT)
+
+
+def test_the_examples_know_nothing_of_ratchet_but_its_contracts() -> None:
+    for path in sorted(EXAMPLES.rglob("*.py")):
+        assert {package for _, package in used(path)} <= {"contracts"}, path.relative_to(ROOT)
+        assert "tests" not in imports(path), path.relative_to(ROOT)
 
 
 def test_rules_call_no_clock_and_open_no_file() -> None:

@@ -11,5 +11,5 @@ them. Nothing here prints or asks. Read what you are after:
     impact, newcomers, following                  told beforehand, and once it is decided
     courses, rules_diff, story, records, learners, what_if   definitions and tables tried; why a learner stands so
     dead_letters, lag, lag_history, skips, simulate   what went wrong, how far behind, what is given up; without servers
-    changes, states, trail                        what goes out; what goes out anew; who changed what
+    changes, states, registry, trail              what goes out; what goes out anew; its schemas; who changed what
 """

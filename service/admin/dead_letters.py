@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from contracts import headers
 from contracts.fields import course_key, format_timestamp, record_key
+from contracts.framing import FRAME_BYTES, MAGIC, split_frame
 from contracts.topics import CONSUMED, COURSE_DEFINED, DEAD_LETTER
 from service.errors import LaneLost, WaitAndRetry
 from service.kafka.dead_letters import DeadLetter, read, replay_log
@@ -91,16 +92,17 @@ async def newest(
 
 
 def edited(letter: DeadLetter, edits: Sequence[Edit]) -> bytes | None:
-    """The value with fields set. Raises NotReplayable where it is no JSON object."""
+    """The value with fields set, behind a schema's id where it had one. Raises NotReplayable where it is no object."""
     if not edits:
         return letter.value
     try:
-        value = from_json(letter.value or b"")
+        frame, said = split_frame(letter.value or b"")
+        value = from_json(said)
     except ValueError:
-        value = None
+        frame, value = b"", None
     if not isinstance(value, dict):
         raise NotReplayable("is no JSON object, so it has no fields to set")
-    return json.dumps(value | {edit.field: edit.value for edit in edits}).encode()
+    return frame + json.dumps(value | {edit.field: edit.value for edit in edits}).encode()
 
 
 def again(letter: DeadLetter, edits: Sequence[Edit], prefix: str) -> Outbound:
@@ -117,7 +119,7 @@ def again(letter: DeadLetter, edits: Sequence[Edit], prefix: str) -> Outbound:
 
 def _key(topic: str, key: bytes | None, value: bytes | None) -> bytes | None:
     try:
-        read_value = from_json(value or b"")
+        read_value = from_json(split_frame(value or b"")[1])
         ids: Mapping[str, Any] = read_value if isinstance(read_value, dict) else {}
         if topic == COURSE_DEFINED.name:
             return course_key(ids["tenant_id"], ids["course_id"]).encode()
@@ -200,5 +202,8 @@ def letter_json(letter: DeadLetter) -> dict[str, Any]:
 
 
 def spelled(raw: bytes | None) -> str | None:
-    """What is no UTF-8 is spelled out."""
-    return None if raw is None else raw.decode("utf-8", errors="backslashreplace")
+    """What is no UTF-8 is spelled out, and so is the id of a schema."""
+    if raw is None:
+        return None
+    frame, text = (raw[:FRAME_BYTES], raw[FRAME_BYTES:]) if raw.startswith(MAGIC) else (b"", raw)
+    return "".join(f"\\x{byte:02x}" for byte in frame) + text.decode("utf-8", errors="backslashreplace")

@@ -51,8 +51,10 @@ async def erase(settings: Settings, store: MongoStore, sender: Sender, tenant_id
     """Erase a learner for good, and tell those downstream. Gives how many records there were.
 
     Tombstones of states are sent at once, and asked of the lanes besides, which may just be telling a state.
-    Raises WaitAndRetry, also where it is erased and nobody could be told; the same again tells.
+    Raises WaitAndRetry, also where it is erased and nobody could be told; the same again tells. Raises
+    FixConfiguration, before anything is erased, where nobody could be told as the settings want it.
     """
+    await sender.prepare(LEARNER_ERASED.name)
     gone = await store.learners.erase(tenant_id, learner_id)
     erased_at = spelled(gone.at)
     states = [*map(no_state, gone.untold), *state_requests(gone.untold)] if settings.state_topic else []

@@ -8,6 +8,7 @@ file imports what it needs when it is called, so that the others start quickly. 
     upload, reassign                  many learners at once
     courses, definitions              course definitions: looked at and tried; sent and released
     explain, learner, state, dead_letters    one learner, all states, one message
+    contracts                         schemas for a registry
     web, audit                        API and console; who changed what there
     rules, rules_diff, simulate       the decision tables, and what they make of messages
 """

@@ -8,6 +8,7 @@ import typer
 
 from service.commands import audit, courses, definitions, lag, reassign, serve, simulate, skip, topics, web
 from service.commands.common import MEND
+from service.commands.contracts import contracts_app
 from service.commands.dead_letters import dead_letters_app
 from service.commands.explain import explain
 from service.commands.learner import learner_app
@@ -31,6 +32,7 @@ app.add_typer(upload_app, name="upload")
 app.add_typer(courses_app, name="courses")
 app.add_typer(learner_app, name="learner")
 app.add_typer(state_app, name="state")
+app.add_typer(contracts_app, name="contracts")
 
 topics_app.command("create", epilog="Example: RATCHET_PARTITIONS=12 ratchet topics create")(topics.create)
 courses_app.command("list", epilog="Example: ratchet courses list --tenant acme")(courses.list_courses)

@@ -9,6 +9,7 @@ Read in this order:
     consumer                the worker's consumer, which FastStream makes
     transactions            those that other producers have left open
     assignment              the group's assignment as lanes: opened, fed, watched, closed
+    frames, registry        values that begin with the id of their schema; a registry of schemas
     log, lane_progress      one lane's transactional producer and offsets, the Log of service.lanes.ports
     sender                  messages of administrators
     dead_letters, lag, committed, changes, unreadable   what faces read of Kafka

@@ -14,6 +14,7 @@ from contracts.topics import CONSUMED
 from service import metrics
 from service.errors import FixConfiguration, RestartProcess, WaitAndRetry
 from service.kafka import topics
+from service.kafka.frames import NO_FRAMES, Frames
 from service.kafka.log import KafkaLog
 from service.kafka.partitioner import partition_of
 from service.kafka.transactions import find_hanging
@@ -44,6 +45,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         make_producer: Callable[[str | None], AIOKafkaProducer],
         make_reader: Callable[[], AIOKafkaConsumer],
         clock: Callable[[], float] = time.time,
+        frames: Frames = NO_FRAMES,
     ) -> None:
         self.by_number: dict[int, Lane] = {}
         self._partitions = partitions
@@ -60,6 +62,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         self._consumer = consumer
         self._make_producer = make_producer
         self._make_reader = make_reader
+        self._frames = frames
         self._shared = Shared(
             Bounds(**settings.model_dump(include=set(Bounds._fields))),
             partial(partition_of, partitions=partitions),
@@ -92,7 +95,8 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
     def _make_log(self, number: int) -> KafkaLog:
         names = [topic.name for topic in CONSUMED]
         group, prefix = self._settings.group, self._settings.topic_prefix
-        return KafkaLog(self._consumer(), names, number, group, prefix, self._make_producer, self._make_reader)
+        makers = self._make_producer, self._make_reader
+        return KafkaLog(self._consumer(), names, number, group, prefix, *makers, self._frames)
 
     def _lane_ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from contracts.framing import split_frame
 from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
 from service.kafka import batches, topics
 from service.kafka.clients import make_reader, started
@@ -31,7 +32,7 @@ PATIENCE = 100
 
 
 class Out(NamedTuple):
-    """A change as it stands in Kafka; `offset` is that of the next one in its place."""
+    """A change as it stands in Kafka, without a schema's id; `offset` is that of the next one in its place."""
 
     topic: str
     place: Place
@@ -131,8 +132,9 @@ async def _look_at_ends(consumer: AIOKafkaConsumer, lines: Mapping[TopicPartitio
 
 
 def _held(place: Place, record: ConsumerRecord[Any, Any]) -> _Held:
-    out = Out(NAMES[place[0]], place, record.offset + 1, record.key, record.value)
-    sequence = json.loads(record.value or b"{}").get("sequence", 0)
+    value = None if record.value is None else split_frame(record.value)[1]
+    out = Out(NAMES[place[0]], place, record.offset + 1, record.key, value)
+    sequence = json.loads(value or b"{}").get("sequence", 0)
     return _Held(out, sequence, record.timestamp / 1000, time.monotonic())
 
 

@@ -21,6 +21,7 @@ from service.errors import FixConfiguration, RestartProcess
 from service.kafka import batches
 from service.kafka.assignment import Lanes
 from service.kafka.clients import make_producer, make_reader
+from service.kafka.frames import NO_FRAMES, Frames
 from service.kafka.rights import REFUSALS, refusal
 from service.lanes.ports import Store
 from service.settings import Settings
@@ -36,7 +37,7 @@ FETCH_BYTES = 512 * 1024
 class Worker:
     """Owns the consumer, which FastStream makes, and the lanes."""
 
-    def __init__(self, settings: Settings, store: Store, partitions: int) -> None:
+    def __init__(self, settings: Settings, store: Store, partitions: int, frames: Frames = NO_FRAMES) -> None:
         batches.install()
         self._settings = settings
         self.lanes = Lanes(
@@ -46,6 +47,7 @@ class Worker:
             self._consumer,
             partial(make_producer, settings),
             partial(make_reader, settings),
+            frames=frames,
         )
         self._broker = self._make_broker()
 

@@ -22,6 +22,7 @@ from service import metrics
 from service.errors import LaneLost, WaitAndRetry
 from service.kafka.batches import TooLong
 from service.kafka.clients import CALL_SECONDS
+from service.kafka.frames import NO_FRAMES, Frames, framed
 from service.kafka.lane_progress import fence_message, key_of, last_progress, progress_message
 from service.kafka.partitioner import partition_of
 from service.kafka.rights import REFUSALS, refusal
@@ -48,6 +49,7 @@ class KafkaLog:
         prefix: str,
         make_producer: Callable[[str | None], AIOKafkaProducer],
         make_reader: Callable[[], AIOKafkaConsumer],
+        frames: Frames = NO_FRAMES,
     ) -> None:
         self._consumer = consumer
         self._partitions = {topic: TopicPartition(prefix + topic, lane) for topic in topics}
@@ -56,6 +58,7 @@ class KafkaLog:
         self._prefix = prefix
         self._make_producer = make_producer
         self._make_reader = make_reader
+        self._frames = frames
         self._fence = 0
         """Where its own progress ends, and that of whoever had the lane before begins."""
         self._producer: AIOKafkaProducer | None = None
@@ -233,10 +236,10 @@ class KafkaLog:
             to = TopicPartition(self._prefix + message.topic, number)
             if to not in batches:
                 batches[to] = producer.create_batch()
-            if not _append(batches[to], message):
+            if not self._append(batches[to], message):
                 await send(to)
                 batches[to] = producer.create_batch()
-                assert _append(batches[to], message), "the first message always fits"
+                assert self._append(batches[to], message), "the first message always fits"
         for to in batches:
             await send(to)
         await asyncio.gather(*chain.from_iterable(sent.values()))
@@ -247,9 +250,14 @@ class KafkaLog:
         """Its offset, once it is acknowledged."""
         assert message.partition is not None, "it is the lane's own"
         batch = producer.create_batch()
-        _append(batch, message)
+        self._append(batch, message)
         sent = await producer.send_batch(batch, self._prefix + message.topic, partition=message.partition)
         return int((await sent).offset)
+
+    def _append(self, batch: BatchBuilder, message: Outbound) -> bool:
+        value = framed(message, self._frames)
+        added = batch.append(key=message.key, value=value, timestamp=None, headers=list(message.headers))
+        return added is not None
 
     def _destination(self, message: Outbound, partitions: int) -> int:
         if message.partition is not None:
@@ -264,11 +272,6 @@ def _received(topic: str, record: ConsumerRecord[Any, Any]) -> Received:
     if isinstance(record.value, TooLong):
         return Received(*place, None, (), record.value.size_bytes)
     return Received(*place, record.value, record.headers)
-
-
-def _append(batch: BatchBuilder, message: Outbound) -> bool:
-    added = batch.append(key=message.key, value=message.value, timestamp=None, headers=list(message.headers))
-    return added is not None
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:

@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from service.errors import WaitAndRetry
 from service.kafka.clients import make_producer, started
+from service.kafka.frames import Frames, framed, framed_topics, frames_of
 from service.kafka.rights import refusal
 from service.lanes.ports import Outbound
 from service.settings import Settings
@@ -19,17 +20,32 @@ SEND_SECONDS = 60.0
 class Sender:
     """Made by `open_sender`."""
 
-    def __init__(self, producer: AIOKafkaProducer, prefix: str) -> None:
+    def __init__(self, producer: AIOKafkaProducer, settings: Settings) -> None:
         self._producer = producer
-        self._prefix = prefix
+        self._settings = settings
+        self._prefix = settings.topic_prefix
+        self._frames: Frames = {}
+
+    async def prepare(self, *names: str) -> None:
+        """Ask once how values in these topics begin; then `send` need not. Raises FixConfiguration."""
+        unknown = framed_topics(self._settings, names) - self._frames.keys()
+        if unknown:
+            self._frames = {**self._frames, **await frames_of(self._settings, unknown)}
 
     async def send(self, messages: Sequence[Outbound]) -> None:
-        """All of them are acknowledged when this returns; those of a key keep their order. Raises WaitAndRetry."""
+        """All of them are acknowledged when this returns; those of a key keep their order.
+
+        Raises WaitAndRetry, and FixConfiguration as `prepare` does.
+        """
+        await self.prepare(*{message.topic for message in messages if message.value is not None})
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 sending = [
                     await self._producer.send(
-                        self._prefix + message.topic, message.value, key=message.key, headers=list(message.headers)
+                        self._prefix + message.topic,
+                        framed(message, self._frames),
+                        key=message.key,
+                        headers=list(message.headers),
                     )
                     for message in messages
                 ]
@@ -48,4 +64,4 @@ async def open_sender(settings: Settings) -> AsyncIterator[Sender]:
     """A sender, while the context lasts. Raises FixConfiguration where Kafka does not answer at first."""
     producer = make_producer(settings)
     async with started(settings, producer):
-        yield Sender(producer, settings.topic_prefix)
+        yield Sender(producer, settings)

@@ -1,9 +1,10 @@
-"""What is around a message's JSON, taken off: a byte-order mark, a CloudEvent in structured mode."""
+"""What is around a message's JSON, taken off: a schema's id, a byte-order mark, a CloudEvent in structured mode."""
 
 import base64
 import binascii
 import json
 
+from contracts.framing import FRAME_BYTES, MAGIC
 from contracts.headers import Headers
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -12,11 +13,15 @@ STRUCTURED = b"application/cloudevents+json"
 
 
 class NoEnvelope(Exception):
-    """It says that it is a CloudEvent, and is none; the message says what is wrong, field by field."""
+    """It says that it is in one, and is not; the message says what is wrong, field by field."""
 
 
 def unwrapped(value: bytes, headers: Headers) -> bytes:
     """The JSON that the sender means. Raises NoEnvelope."""
+    if value.startswith(MAGIC):
+        if len(value) < FRAME_BYTES:
+            raise NoEnvelope("value: ends amid the id of a schema, which byte 0 announces")
+        value = value[FRAME_BYTES:]
     value = value.removeprefix(BYTE_ORDER_MARK)
     if not headers or not any(name.lower() == CONTENT_TYPE and _is_structured(said) for name, said in headers):
         return value

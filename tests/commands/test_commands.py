@@ -44,6 +44,7 @@ RESET = {**ATTENDED, "message_id": "m2", "changed_at": "2026-01-03T09:00:00Z", "
         "serve",
         "topics",
         "topics create",
+        "contracts register",
         "simulate",
         "explain",
         "rules",

@@ -27,14 +27,24 @@ def test_asyncapi_has_nothing_to_say() -> None:
     assert [json.loads(line) for line in ran.stdout.splitlines()] == [{"channels": len(TOPICS)}], ran.stdout
 
 
-def test_types_in_typescript_take_every_example() -> None:
-    ran = run("typescript", str(HERE))
-    assert (ran.returncode, ran.stderr) == (0, ""), ran.stderr
+@pytest.mark.parametrize("maker", ["typescript", "datamodel", "pojo"])
+def test_types_in_other_languages_take_every_example(maker: str) -> None:
+    """By json-schema-to-typescript, datamodel-code-generator (Python) and jsonschema2pojo (Java)."""
+    ran = run(maker, str(HERE))
+    assert ran.returncode == 0, ran.stderr
     told = [json.loads(line) for line in ran.stdout.splitlines()]
     assert {one["schema"]: one["examples"] for one in told} == {topic.short: len(examples(topic)) for topic in TOPICS}
     assert {one["type"] for one in told} == {topic.model.__name__ for topic in TOPICS}
 
 
-def test_types_in_typescript_refuse_what_is_wrong() -> None:
-    ran = run("typescript", str(HERE), "wrong")
-    assert ran.returncode != 0 and "Type 'number' is not assignable to type 'string'" in ran.stderr
+@pytest.mark.parametrize(
+    ("maker", "says"),
+    [
+        ("typescript", "Type 'number' is not assignable to type 'string'"),
+        ("datamodel", "reassigned.json: Input should be a valid string"),
+        ("pojo", "reassigned.json: Cannot deserialize value of type `java.lang.String` from Array value"),
+    ],
+)
+def test_types_in_other_languages_refuse_what_is_wrong(maker: str, says: str) -> None:
+    ran = run(maker, str(HERE), "wrong")
+    assert ran.returncode != 0 and says in ran.stderr

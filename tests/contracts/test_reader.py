@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.export import HERE
+from contracts.framing import frame, split_frame
 from contracts.reader import WAITING_LIMIT, Cursor, skip_missing, take
 
 STEP, COURSE = (
@@ -69,6 +70,13 @@ def test_who_begins_with_a_state_leaves_out_what_it_holds() -> None:
 def test_what_is_no_change_is_an_error(value: Any) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # pydantic's own words, and those of UTF-8
         take(Cursor(), value)
+
+
+def test_a_schemas_id_in_front_is_passed_over() -> None:
+    assert take(Cursor(), frame(7) + change(1, True)) == take(Cursor(), change(1, True))
+    assert split_frame(frame(258) + b"{}") == (b"\0\0\0\1\2", b"{}") and split_frame(b"{}") == (b"", b"{}")
+    with pytest.raises(ValueError, match="has 4 bytes"):
+        take(Cursor(), frame(7)[:4])
 
 
 def test_what_waits_is_bounded() -> None:

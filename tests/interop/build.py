@@ -38,7 +38,24 @@ LANGUAGES = {
     ),
     "node": Language(NODE, (NPM,), ("node", "interop.js")),
     "asyncapi": Language(NODE, (NPM,), ("node", "check.js")),
+    "badges": Language(NODE, (NPM,), ("node", "check.js")),
     "typescript": Language(NODE, (NPM,), ("node", "check.js")),
+    "pojo": Language(
+        {"javac": "apt-get install openjdk-17-jdk-headless", "mvn": "apt-get install maven"},
+        (
+            ("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=jars"),
+            ("javac", "-cp", "jars/*", "-d", "classes", "Check.java"),
+        ),
+        ("java", "-Xmx256m", "-cp", "classes:jars/*", "Check"),
+    ),
+    "datamodel": Language(
+        {},
+        (
+            (sys.executable, "-m", "venv", "environment"),
+            ("environment/bin/pip", "install", "-q", "--disable-pip-version-check", "-r", "requirements.txt"),
+        ),
+        ("environment/bin/python", "check.py"),
+    ),
     "go": Language({"go": "apt-get install golang"}, (("go", "build", "-o", "interop", "."),), ("./interop",)),
 }
 

@@ -35,8 +35,13 @@ def event(**fields: object) -> bytes:
         (event(data=ATTENDED), (("x", None), ("Content-Type", b"Application/CloudEvents+JSON"))),
         (event(data_base64=base64.b64encode(GOOD).decode()), STRUCTURED),
         (GOOD, (("content-type", b"application/json"), ("ce_id", b"x1"))),
+        (b"\0\0\0\1\7" + GOOD, ()),
+        (b"\0\xff\xff\xff\xff\xef\xbb\xbf" + event(data=ATTENDED), STRUCTURED),
     ],
-    ids=["plain", "byte-order mark", "structured", "both", "spelled otherwise", "base64", "binary mode"],
+    ids=[
+        *("plain", "byte-order mark", "structured", "both", "spelled otherwise", "base64", "binary mode"),
+        *("a schema's id", "all of it"),
+    ],
 )
 def test_the_message_is_what_is_inside(value: bytes, headers: Headers) -> None:
     plain = read(ATTENDANCE_CHANGED, GOOD, None)
@@ -81,6 +86,15 @@ def test_what_only_claims_to_be_one_is_explained(value: bytes, reason: str, says
     told = read(ATTENDANCE_CHANGED, value, None, STRUCTURED)
     assert isinstance(told, Unusable)
     assert (told.reason, told.explanation.startswith(says)) == (reason, True), told
+
+
+@pytest.mark.parametrize("value", [b"\0", b"\0\0\0\1"])
+def test_what_ends_amid_a_schemas_id_is_explained(value: bytes) -> None:
+    says = "value: ends amid the id of a schema, which byte 0 announces"
+    assert read(ATTENDANCE_CHANGED, value, None) == Unusable("invalid_message", says)
+    assert read(COURSE_DEFINED, value, None) == Unusable("invalid_definition", says)
+    told = read(ATTENDANCE_CHANGED, b"\0\0\0\0\1", None)
+    assert isinstance(told, Unusable) and told.reason == "invalid_json", "nothing is behind it"
 
 
 def test_a_tombstone_of_a_definition_is_explained() -> None:

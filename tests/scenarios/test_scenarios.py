@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from contracts.fields import course_key_of
-from contracts.topics import TOPICS
+from contracts.outbound import RecordState
+from contracts.topics import RECORD_STATE, TOPICS
 from rules.decide import MessageIdReused, decide, redecide
 from rules.tables import SHIPPED, Table, Tables
 from rules.values import Fact, Record
@@ -22,6 +23,7 @@ from service.lanes.outgoing import outbound
 from service.lanes.ports import Received, StoredCourse
 from service.lanes.translate import HeardDefinition, HeardFact, Unusable, read
 from service.mongo.store import connect
+from tests.contracts.pacts import broken
 from tests.scenarios import SCENARIOS, Happened, Scenario, compare, split_lines
 from tests.stack.service import RATCHET, World
 from tests.stack.wire import Wire
@@ -128,10 +130,15 @@ async def test_end_to_end(make_world: Callable[..., World]) -> None:
                 await wire.send(message for message in messages if message is not None)
                 await wire.settled()
             found = await _read(wire, world)
+            states = await wire.read("record-state")
     finally:
         assert serving.stop() == 0
     for scenario in SCENARIOS:
         compare(scenario, found.get(scenario.name, Happened({}, [], {})))
+    assert {(message.key or b"").decode() for message in states} == {key for one in SCENARIOS for key in one.records}
+    for message in states:
+        assert broken(RECORD_STATE.name, message.json) == [], "what services downstream rely on"
+        RecordState.model_validate_json(message.value or b"")
 
 
 async def _read(wire: Wire, world: World) -> dict[str, Happened]:

@@ -1,15 +1,16 @@
 """`make run`: servers, the service, the scenarios as real Kafka messages, and what was decided, live.
 
-`python -m tests.stack.run [--once]`. With --once it ends by itself: status 0 if every scenario ended as it should, 1 if
-not. Without, it stays up until Ctrl-C and shows what goes out.
+`python -m tests.stack.run --help`. Status 0 if every scenario ended as it should, 1 if not, 2 without servers.
 """
 
+import argparse
 import asyncio
 import json
 import shutil
 import signal
 import sys
 import tempfile
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from aiokafka import AIOKafkaConsumer
 from rich.console import Console
 
 from contracts.topics import COURSE_COMPLETION_CHANGED, DEAD_LETTER, STEP_COMPLETION_CHANGED
-from tests.stack import choose
+from tests.stack import choose, examples
 from tests.stack.servers import Server, stop_all
 from tests.stack.service import Failed, Serving, Web, World
 from tests.stack.tell import tell
@@ -29,24 +30,23 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 def main() -> int:
     """Start everything, tell the story, stop what was started."""
-    arguments = sys.argv[1:]
-    if arguments not in ([], ["--once"]):
-        print(__doc__)
-        return 0 if arguments == ["--help"] else 2
-    once = bool(arguments)
+    parser = argparse.ArgumentParser("python -m tests.stack.run", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end by itself; else it shows what goes out until Ctrl-C")
+    parser.add_argument("--examples", action="store_true", help="the example services downstream, too")
+    asked = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="ratchet-run-"))
     started: list[Server] = []
     try:
-        return _with_servers(folder, started, once)
+        return _with_servers(folder, started, asked)
     except (choose.NothingWorks, Failed) as error:
         console.print(str(error), soft_wrap=True, markup=False)
         return 2
     except KeyboardInterrupt:
         console.print("\nstopping ...")
-        return 130 if once else 0
+        return 130 if asked.once else 0
     finally:
         for server in reversed(started):
             server.stop()
@@ -54,22 +54,24 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _with_servers(folder: Path, started: list[Server], once: bool) -> int:
+def _with_servers(folder: Path, started: list[Server], asked: argparse.Namespace) -> int:
     say = partial(console.print, soft_wrap=True, markup=False)
     database = choose.database(folder, say)
     started.append(database)
     broker = choose.broker(folder, say)
     started.append(broker)
     if database.is_ours and broker.is_ours:
-        return _run(World(broker, database, folder, prefix="", name="ratchet"), once)
-    return _run(World(broker, database, folder), once)  # others may use these servers: keep out of their names
+        return _run(World(broker, database, folder, prefix="", name="ratchet"), asked)
+    return _run(World(broker, database, folder), asked)  # others may use these servers: keep out of their names
 
 
-def _run(world: World, once: bool) -> int:
+def _run(world: World, asked: argparse.Namespace) -> int:
     world.create_topics()
+    beside = ExitStack()
     serving, web = world.serve(), world.web()
     try:
         serving.wait_until_ready()
+        downstream = beside.enter_context(examples.running(world, world.folder)) if asked.examples else None
         say = partial(console.print, soft_wrap=True, markup=False)
         say(f"Ratchet: `ratchet serve`, http://127.0.0.1:{serving.port}/readyz and /metrics")
         say(f"         `ratchet web`, the console, signed in by this link: {web.link()}\n")
@@ -78,13 +80,16 @@ def _run(world: World, once: bool) -> int:
             console.print(f"[red]{failed} of the scenarios did not end as they should[/red]")
             return 1
         console.print("[green]Every scenario ended as it should.[/green]")
-        if not once:
+        if downstream is not None:
+            downstream.show(console, *asyncio.run(examples.expected(world)))
+        if not asked.once:
             _say_how_to_go_on(world)
             asyncio.run(_show_what_goes_out(world, serving, web))
         return 0
     finally:
         web.stop()
         serving.stop()
+        beside.close()
 
 
 def _say_how_to_go_on(world: World) -> None:

@@ -149,10 +149,10 @@ def shown(block: str) -> Shown:
 
 @pytest.fixture(scope="module")
 def told(broker: Server, database: Server) -> str:
-    """All that `make run ONCE=1` prints, on servers that are there already; nobody else can use the mock broker."""
+    """All that `make run` prints with everything, on servers that are there already; nobody else can use the mock."""
     addresses = {"RATCHET_KAFKA_BOOTSTRAP_SERVERS": broker.address, "RATCHET_MONGODB_URI": database.address}
     ran = subprocess.run(
-        ["make", "--silent", "run", "ONCE=1"],
+        ["make", "--silent", "run", "ONCE=1", *(["EXAMPLES=1"] if broker.real else [])],
         cwd=ROOT,
         env={**os.environ, **(addresses if broker.real else {})},
         capture_output=True,
@@ -165,10 +165,11 @@ def told(broker: Server, database: Server) -> str:
 
 
 def test_make_run_shows_what_was_decided_why_and_what_was_published(told: str) -> None:
-    addresses, _, story = told.partition("\n\n")
+    addresses, _, all_of_it = told.partition("\n\n")
+    story, end, _ = all_of_it.partition("Every scenario ended as it should.\n")
     assert "/readyz and /metrics" in addresses
     assert re.search(r"the console, signed in by this link: http://127.0.0.1:\d+/sign-in/link\?key=", addresses)
-    *blocks, end = story.strip().split("\n\n")
+    blocks = story.strip().split("\n\n")
     acts: dict[str, list[Shown]] = {}
     for block in blocks:
         title, _, first = ("", "", block) if block.startswith(" ") else block.partition("\n")
@@ -176,7 +177,22 @@ def test_make_run_shows_what_was_decided_why_and_what_was_published(told: str) -
             act = acts.setdefault(title, [])
         act.append(shown(first))
     assert acts == STORY
-    assert end == "Every scenario ended as it should."
+    assert end, "and says so"
+
+
+def test_the_services_downstream_show_what_they_made_of_it(told: str, broker: Server) -> None:
+    if not broker.real:
+        pytest.skip("the mock broker has no transactions that the example services could read")
+    shown = told.partition("Every scenario ended as it should.\n")[2]
+    issued = sum(act.published[-1].endswith("issue certificate") for acts in STORY.values() for act in acts)
+    certificates, reporting = shown.split("Reporting: contracts/examples/reporting")
+    assert "Certificates: contracts/examples/certificates" in certificates
+    rows = re.findall(r"│ http://127\.0\.0\.1:\d+/credentials/[0-9a-f-]{36} │ (\S+) +│ (yes|no) +│", certificates)
+    assert len(rows) == 3 and f"{issued} credentials, and which are revoked: http" in certificates, shown
+    assert {name for name, _ in rows} == {"safety-101"} and ("safety-101", "yes") in rows, rows
+    names = re.findall(r"(\w+) +[┃│]", reporting.partition("\n┡")[0])
+    assert {"tenant_id", "course_id", "month", "completed", "evidence_withdrawn", "attempts"} <= set(names)
+    assert re.search(r"│ 2026-03 +│", reporting), reporting
 
 
 def test_the_readme_shows_some_of_it(told: str) -> None:

@@ -1,0 +1,1 @@
+"""The examples for who builds on the topics, as processes on real servers."""

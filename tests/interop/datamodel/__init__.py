@@ -1,0 +1,1 @@
+"""Types in Python, made of the schemas by datamodel-code-generator, in an environment of its own."""

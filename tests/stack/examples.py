@@ -1,0 +1,128 @@
+"""The example services beside `make run`: what they have made of the scenarios."""
+
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.stack.service import Failed, World
+from tests.stack.wire import Wire
+
+SECONDS = 60.0
+VIEW = "SELECT * FROM completions_by_course_and_month ORDER BY tenant_id, course_id, month"
+
+
+async def expected(world: World) -> tuple[int, int]:
+    """How many certificates were issued, and how many records there are, as the topics tell."""
+    async with Wire(world) as wire:
+        changes = [message.json["certificate"] for message in await wire.read("course-completion-changed")]
+        issued = {one["certificate_id"] for one in changes if one["action"] == "issue"}
+        return len(issued), len({message.key for message in await wire.read("record-state")})
+
+
+class Examples:
+    """Both services, while the context of `running` lasts."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._certificates = folder / "certificates" / "certificates.db"
+        self._reporting = folder / "reporting.db"
+        self._address = f"http://127.0.0.1:{port}"
+
+    def show(self, console: Console, issued: int, records: int) -> None:
+        """What they say, once they have read so many issued certificates and so many records. Raises Failed."""
+        count = "SELECT count(*) FROM (SELECT DISTINCT learner_key, course_key FROM completion)"
+        _until(lambda: _ask(self._certificates, "SELECT count(*) FROM certificates")[0][0] >= issued, "certificates")
+        _until(lambda: _ask(self._reporting, count)[0][0] >= records, "reporting")
+        shown = "SELECT certificate_id, revoked FROM certificates ORDER BY place"
+        certificates = Table("Credential", "Name", "Revoked", title="Certificates: contracts/examples/certificates")
+        for certificate_id, revoked in _ask(self._certificates, shown)[:3]:
+            address = f"{self._address}/credentials/{certificate_id}"
+            certificates.add_row(address, _fetched(address)["name"], "yes" if revoked else "no")
+        console.print(certificates)
+        console.print(f"{issued} credentials, and which are revoked: {self._address}/status/0\n", soft_wrap=True)
+        names, rows = _table(self._reporting, VIEW)
+        reporting = Table(*names, title="Reporting: contracts/examples/reporting, its view by course and month")
+        for row in rows[:5]:
+            reporting.add_row(*map(str, row))
+        console.print(reporting)
+        console.print(f"{len(rows)} rows, for any BI tool: {self._reporting}\n", soft_wrap=True)
+
+
+@contextmanager
+def running(world: World, folder: Path) -> Iterator[Examples]:
+    """Start both, and end them. Raises Failed where one does not end well."""
+    port = _free_port()
+    certificates = {
+        "CERTIFICATES_KAFKA_BOOTSTRAP_SERVERS": world.broker.address,
+        "CERTIFICATES_TOPIC_PREFIX": world.prefix,
+        "CERTIFICATES_FOLDER": str(folder / "certificates"),
+        "CERTIFICATES_HTTP_PORT": str(port),
+    }
+    reporting = {
+        "REPORTING_KAFKA_BOOTSTRAP_SERVERS": world.broker.address,
+        "REPORTING_TOPIC_PREFIX": world.prefix,
+        "REPORTING_DATABASE_URL": f"sqlite:///{folder / 'reporting.db'}",
+    }
+    started = []
+    try:
+        for name, settings in (("certificates", certificates), ("reporting", reporting)):
+            with (folder / f"{name}.log").open("w") as log:
+                command = [sys.executable, "-m", f"contracts.examples.{name}"]
+                started.append(
+                    subprocess.Popen(command, env={**os.environ, **settings}, stdout=log, stderr=subprocess.STDOUT)
+                )
+        yield Examples(folder, port)
+    finally:
+        for process in started:
+            process.terminate()
+        ended = [process.wait(SECONDS) for process in started]
+    if any(ended):
+        raise Failed(f"certificates and reporting ended with {ended}: see {folder}")
+
+
+def _until(holds: Any, what: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            if holds():
+                return
+        except sqlite3.OperationalError:
+            pass  # it makes its tables still
+        if time.monotonic() > deadline:
+            raise Failed(f"the example service {what} has not read everything within {SECONDS:.0f} s")
+        time.sleep(0.2)
+
+
+def _ask(path: Path, query: str) -> list[Any]:
+    return _table(path, query)[1]
+
+
+def _table(path: Path, query: str) -> tuple[list[str], list[Any]]:
+    database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        found = database.execute(query)
+        return [column[0] for column in found.description], found.fetchall()
+    finally:
+        database.close()
+
+
+def _fetched(address: str) -> Any:
+    with urllib.request.urlopen(address, timeout=SECONDS) as answer:
+        return json.loads(answer.read())
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

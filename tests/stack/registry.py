@@ -1,0 +1,72 @@
+"""A schema registry with Confluent's protocol: Apicurio Registry from Maven Central, all in memory."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+from tests.stack import kafka
+from tests.stack.servers import START_SECONDS, Daemon, NotAvailable, Server, free_port
+
+VERSION = "3.0.9"
+"""The last one for Java 17."""
+ARTIFACT = f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"
+PATH = "/apis/ccompat/v7"
+MAVEN_SECONDS = 400
+QUIET = ("-Dquarkus.log.level=WARN", "-Dquarkus.http.access-log.enabled=false", "-Dquarkus.http.host=127.0.0.1")
+
+
+def from_java(folder: Path) -> Server:
+    """On Java 17 or newer. Raises NotAvailable."""
+    jar, port = _unpacked() / f"apicurio-registry-app-{VERSION}-runner.jar", free_port()
+    command = [kafka._java(), *kafka.JVM, *QUIET, f"-Dquarkus.http.port={port}", "-jar", str(jar)]
+    daemon = Daemon(command, port, folder / "registry.log")
+    address = f"http://127.0.0.1:{port}{PATH}"
+    _wait(f"{address}/subjects")
+    return Server(address, f"Apicurio Registry {VERSION} at {address}, on this machine's Java", daemon.stop)
+
+
+def _wait(url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=START_SECONDS).close()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise NotAvailable(f"the schema registry does not answer: {error}") from None
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _unpacked() -> Path:
+    """Fetched once per machine, by one process at a time."""
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ratchet"
+    cache = home / f"apicurio-{VERSION}"
+    home.mkdir(parents=True, exist_ok=True)
+    with cache.with_name(f"{cache.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (cache / "complete").exists():
+            _fetch(cache)
+    return cache
+
+
+def _fetch(cache: Path) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise NotAvailable("there is no mvn to fetch Apicurio Registry with; e.g. apt-get install maven")
+    cache.mkdir(exist_ok=True)
+    unpack = ["dependency:unpack", f"-Dartifact={ARTIFACT}", f"-DoutputDirectory={cache}"]
+    try:
+        fetched = subprocess.run(
+            [maven, "-q", "-B", *unpack], capture_output=True, text=True, check=False, timeout=MAVEN_SECONDS, cwd=cache
+        )
+    except subprocess.TimeoutExpired:
+        raise NotAvailable(f"Maven did not fetch Apicurio Registry within {MAVEN_SECONDS} s") from None
+    if fetched.returncode:
+        problem = next((line for line in fetched.stdout.splitlines() if "ERROR" in line), "no reason given")
+        raise NotAvailable(f"Maven cannot fetch Apicurio Registry: {problem[:200]}")
+    (cache / "complete").touch()
