@@ -39,9 +39,12 @@ class Subject(NamedTuple):
     """It is measured over so many, where not over all."""
 
 
-def _serve(world: World) -> Worker:
-    serving = world.serve()
-    return Worker(serving.process, serving.log)
+def _serve(**settings: str) -> Callable[[World], Worker]:
+    def start(world: World) -> Worker:
+        serving = world.serve(**settings)
+        return Worker(serving.process, serving.log)
+
+    return start
 
 
 def _module(name: str) -> Callable[[World], Worker]:
@@ -53,7 +56,9 @@ def _module(name: str) -> Callable[[World], Worker]:
     return start
 
 
-RATCHET = Subject("ratchet", _serve, decided_changes)
+RATCHET = Subject("ratchet", _serve(), decided_changes)
+WITHOUT_STATES = Subject("ratchet without states", _serve(RATCHET_STATE_TOPIC="false"), decided_changes)
+"""What telling where each record stands costs is the difference."""
 FLOOR = Subject("floor", _module("floor"), plain_changes)
 BATCH_HANDLER = Subject("batch handler", _module("batch_handler"), plain_changes)
 TUTORIAL = Subject("tutorial", _module("tutorial"), plain_changes, TUTORIAL_MESSAGES)

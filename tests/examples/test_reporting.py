@@ -127,7 +127,7 @@ def counted(log: str) -> Counter[str]:
     return told
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.full)])
 def reporting(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Reporting:
     """On an empty database of each kind."""
     need_a_real_broker(world)

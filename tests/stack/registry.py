@@ -9,13 +9,15 @@ import urllib.request
 from pathlib import Path
 
 from tests.stack import kafka
-from tests.stack.servers import START_SECONDS, Daemon, NotAvailable, Server, free_port
+from tests.stack.servers import Daemon, NotAvailable, Server, free_port
 
 VERSION = "3.0.9"
 """The last one for Java 17."""
 ARTIFACT = f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"
 PATH = "/apis/ccompat/v7"
 MAVEN_SECONDS = 400
+START_SECONDS = 240.0
+"""It is slow, the first time above all."""
 QUIET = ("-Dquarkus.log.level=WARN", "-Dquarkus.http.access-log.enabled=false", "-Dquarkus.http.host=127.0.0.1")
 
 
