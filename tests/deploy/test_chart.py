@@ -228,6 +228,7 @@ def test_the_schema_is_that_of_the_settings() -> None:
     assert secret == {
         "RATCHET_KAFKA_SASL_PASSWORD",
         "RATCHET_MONGODB_URI",
+        "RATCHET_SCHEMA_REGISTRY_URL",
         "RATCHET_WEB_OIDC_CLIENT_SECRET",
         "RATCHET_WEB_SESSION_SECRET",
     }

@@ -50,10 +50,15 @@ class Desk:
         self._store.keep(record, read.cursor)
 
     def begin_with(self, key: bytes, value: bytes | None) -> None:
-        """Where a record stands, for a store that knows nothing of it yet. Raises ValueError likewise."""
+        """Where a record stands, for a store that begins. Raises ValueError likewise.
+
+        Until Kafka has compacted them, earlier states of a record come before: what they made valid may not be so now.
+        """
+        record = key.decode()
+        self._store.revoke_all(record)
         if value is None:
             return
-        state, record = RecordState.model_validate_json(value), key.decode()
+        state = RecordState.model_validate_json(value)
         certificate = state.certificate
         if certificate is not None and certificate.status == "issued":
             self._issue(record, certificate.certificate_id, state)

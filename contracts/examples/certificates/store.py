@@ -78,6 +78,10 @@ class Store:
             (revoked, certificate_id),
         )
 
+    def revoke_all(self, record: str) -> None:
+        """All that a record has."""
+        self._database.execute("UPDATE certificates SET revoked = 1 WHERE record = ?", (record,))
+
     def forget(self, learner: str) -> None:
         """All of an erased learner, by tenant and id with a slash between."""
         within = f"{learner}/", f"{learner}0"  # what follows a slash is a zero
