@@ -352,7 +352,7 @@ MUTATIONS: dict[str, tuple[Mutation, range]] = {
     "seek to where the client stands": (seek_to_where_the_client_stands, range(300)),
     "move facts away with the write that brings them": (move_facts_away_with_the_write_that_brings_them, range(300)),
     "forget the history": (forget_the_history, range(300)),
-    "count requests again": (count_requests_again, range(1400, 2900)),
+    "count requests again": (count_requests_again, range(500, 2000)),
     "transactional id per process": (transactional_id_per_process, range(300)),
     "decide again while paused": (decide_again_while_paused, range(300)),
     "forget what was in flight": (forget_what_was_in_flight, range(1150, 2650)),
