@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 
-from contracts.framing import FRAME_BYTES, MAGIC
+from contracts.framing import split_frame
 from contracts.headers import Headers
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -18,10 +18,10 @@ class NoEnvelope(Exception):
 
 def unwrapped(value: bytes, headers: Headers) -> bytes:
     """The JSON that the sender means. Raises NoEnvelope."""
-    if value.startswith(MAGIC):
-        if len(value) < FRAME_BYTES:
-            raise NoEnvelope("value: ends amid the id of a schema, which byte 0 announces")
-        value = value[FRAME_BYTES:]
+    try:
+        _, value = split_frame(value)
+    except ValueError:
+        raise NoEnvelope("value: ends amid the id of a schema, which byte 0 announces") from None
     value = value.removeprefix(BYTE_ORDER_MARK)
     if not headers or not any(name.lower() == CONTENT_TYPE and _is_structured(said) for name, said in headers):
         return value

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,22 +19,15 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from tests.commands.test_commands import ATTENDED, DEFINITION, RESET
+from tests.admin.test_learner import about
+from tests.commands.test_commands import DEFINITION, RESET
 from tests.interop.build import built
-from tests.stack.servers import NotAvailable
+from tests.stack.servers import NotAvailable, free_port
 from tests.stack.service import World
 from tests.stack.wire import Wire
 
 Json = dict[str, Any]
 SECONDS = 60.0
-
-
-def free_port() -> int:
-    """One that nobody listens at."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 class Certificates:
@@ -97,12 +89,6 @@ class Certificates:
             await asyncio.sleep(0.1)
 
 
-def attended(learner: str, **said: Any) -> tuple[str, Json]:
-    """An attendance of a learner."""
-    message = {**ATTENDED, "learner_id": learner, **said}
-    return "attendance-changed", {**message, "message_id": f"{learner}-{message['message_id']}"}
-
-
 def reassigned(learner: str) -> tuple[str, Json]:
     """It is to be done again."""
     about = {"tenant_id": "acme", "learner_id": learner, "course_id": "c-1"}
@@ -120,9 +106,9 @@ async def some_certificates(wire: Wire) -> tuple[str, str]:
     """Of l-1, corrected to nothing since, and of l-2, reassigned since."""
     await wire.send([("course-defined", {**DEFINITION, "title": "Safety at work"})])
     await wire.settled()
-    await wire.send([attended("l-1"), attended("l-2")])
+    await wire.send([about("l-1"), about("l-2")])
     await wire.settled()
-    await wire.send([attended("l-1", **RESET), reassigned("l-2")])
+    await wire.send([about("l-1", **RESET), reassigned("l-2")])
     await wire.settled()
     ids = await certificate_ids(wire)
     assert await certificate_ids(wire, "revoke") == {"l-2": ids["l-2"]}
@@ -135,12 +121,12 @@ async def test_certificates_are_issued_once_and_revoked(world: World, wire: Wire
     with service.running():
         await wire.send([("course-defined", {**DEFINITION, "title": "Safety at work"})])
         await wire.settled()
-        await wire.send([attended("l-1"), attended("l-2")])
+        await wire.send([about("l-1"), about("l-2")])
         await wire.settled()
         ids = await certificate_ids(wire)
         await service.come_to(set(ids.values()), set())
         issued = service.get(f"/credentials/{ids['l-2']}")
-        await wire.send([attended("l-1", **RESET), reassigned("l-2")])
+        await wire.send([about("l-1", **RESET), reassigned("l-2")])
         await wire.settled()
         await service.come_to({ids["l-1"]}, {ids["l-2"]})
         assert service.get(f"/credentials/{ids['l-2']}") == issued, "what was signed stays"
@@ -193,7 +179,7 @@ async def test_nothing_is_issued_twice_whatever_comes_again(world: World, wire: 
     signed = sqlite3.connect(tmp_path / "certificates.db").execute("SELECT credential FROM certificates").fetchall()
     forget_offsets(world)
     with service.running():
-        await wire.send([attended("l-3")])
+        await wire.send([about("l-3")])
         await wire.settled()
         third = (await certificate_ids(wire))["l-3"]
         await service.come_to({first, third}, {second})
@@ -219,7 +205,7 @@ async def test_who_joins_late_begins_with_where_records_stand(world: World, wire
     service = Certificates(world, tmp_path)
     with service.running():
         await service.come_to({first})
-        await wire.send([attended("l-2", changed_at="2026-03-01T00:00:00Z", message_id="again")])
+        await wire.send([about("l-2", changed_at="2026-03-01T00:00:00Z", message_id="again")])
         await wire.settled()
         new = (await certificate_ids(wire))["l-2"]
         assert new != second

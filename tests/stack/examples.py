@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.stack.servers import free_port
 from tests.stack.service import Failed, World
 from tests.stack.wire import Wire
 
@@ -63,7 +63,7 @@ class Examples:
 @contextmanager
 def running(world: World, folder: Path) -> Iterator[Examples]:
     """Start both, until they read, and end them. Raises Failed where one does not begin or end well."""
-    port = _free_port()
+    port = free_port()
     certificates = {
         "CERTIFICATES_KAFKA_BOOTSTRAP_SERVERS": world.broker.address,
         "CERTIFICATES_TOPIC_PREFIX": world.prefix,
@@ -123,9 +123,3 @@ def _table(path: Path, query: str) -> tuple[list[str], list[Any]]:
 def _fetched(address: str) -> Any:
     with urllib.request.urlopen(address, timeout=SECONDS) as answer:
         return json.loads(answer.read())
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -1,6 +1,5 @@
 """Ways to get a Kafka broker, best first."""
 
-import fcntl
 import hashlib
 import os
 import re
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.stack.docker import client_for, start
+from tests.stack.maven import fetched
 from tests.stack.servers import Daemon, NotAvailable, Server, free_port
 
 VERSION = "4.1.1"
@@ -150,38 +150,13 @@ def _java() -> str:
 
 
 def _jars() -> Path:
-    """Kafka's jars, fetched once per machine, by one process at a time: Maven's own cache bears no second one."""
+    """Kafka's own."""
     made_of = hashlib.sha256(POM.read_bytes()).hexdigest()[:8]
-    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ratchet"
-    cache = home / f"kafka-{VERSION}-{made_of}"
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with cache.with_name(f"{cache.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (cache / "complete").exists():
-            _fetch(cache)
-    return cache
 
+    def goal(cache: Path) -> list[str]:
+        return ["-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={cache}"]
 
-def _fetch(cache: Path) -> None:
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise NotAvailable("there is no mvn to fetch Apache Kafka with; install Maven, e.g. apt-get install maven")
-    print("Fetching Apache Kafka with Maven, once ...", flush=True)
-    copy = ["dependency:copy-dependencies", f"-DoutputDirectory={cache}"]
-    try:
-        fetched = subprocess.run(
-            [maven, "-q", "-B", "-f", str(POM), *copy],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=MAVEN_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise NotAvailable(f"Maven did not fetch Apache Kafka within {MAVEN_SECONDS} s") from None
-    if fetched.returncode:
-        problem = next((line for line in fetched.stdout.splitlines() if "ERROR" in line), "no reason given")
-        raise NotAvailable(f"Maven cannot fetch Apache Kafka: {problem[:200]}")
-    (cache / "complete").touch()
+    return fetched(f"kafka-{VERSION}-{made_of}", "Apache Kafka", MAVEN_SECONDS, goal)
 
 
 def run_tool(name: str, *arguments: str) -> str:

@@ -1,14 +1,11 @@
 """A schema registry with Confluent's protocol: Apicurio Registry from Maven Central, all in memory."""
 
-import fcntl
-import os
-import shutil
-import subprocess
 import time
 import urllib.request
 from pathlib import Path
 
 from tests.stack import kafka
+from tests.stack.maven import fetched
 from tests.stack.servers import Daemon, NotAvailable, Server, free_port
 
 VERSION = "3.0.9"
@@ -45,30 +42,7 @@ def _wait(url: str) -> None:
 
 
 def _unpacked() -> Path:
-    """Fetched once per machine, by one process at a time."""
-    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ratchet"
-    cache = home / f"apicurio-{VERSION}"
-    home.mkdir(parents=True, exist_ok=True)
-    with cache.with_name(f"{cache.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (cache / "complete").exists():
-            _fetch(cache)
-    return cache
+    def goal(cache: Path) -> list[str]:
+        return ["dependency:unpack", f"-Dartifact={ARTIFACT}", f"-DoutputDirectory={cache}"]
 
-
-def _fetch(cache: Path) -> None:
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise NotAvailable("there is no mvn to fetch Apicurio Registry with; e.g. apt-get install maven")
-    cache.mkdir(exist_ok=True)
-    unpack = ["dependency:unpack", f"-Dartifact={ARTIFACT}", f"-DoutputDirectory={cache}"]
-    try:
-        fetched = subprocess.run(
-            [maven, "-q", "-B", *unpack], capture_output=True, text=True, check=False, timeout=MAVEN_SECONDS, cwd=cache
-        )
-    except subprocess.TimeoutExpired:
-        raise NotAvailable(f"Maven did not fetch Apicurio Registry within {MAVEN_SECONDS} s") from None
-    if fetched.returncode:
-        problem = next((line for line in fetched.stdout.splitlines() if "ERROR" in line), "no reason given")
-        raise NotAvailable(f"Maven cannot fetch Apicurio Registry: {problem[:200]}")
-    (cache / "complete").touch()
+    return fetched(f"apicurio-{VERSION}", "Apicurio Registry", MAVEN_SECONDS, goal)

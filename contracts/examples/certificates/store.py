@@ -44,12 +44,8 @@ class Store:
     def transaction(self) -> Iterator[None]:
         """All or nothing."""
         self._database.execute("BEGIN IMMEDIATE")
-        try:
+        with self._database:
             yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
 
     def cursor(self, record: str) -> Cursor:
         """How far a record was read."""
@@ -65,7 +61,7 @@ class Store:
         if self._one("SELECT 1 FROM certificates WHERE certificate_id = ?", certificate_id):
             self.mark(certificate_id, revoked=False)
             return
-        (place,) = self._one("SELECT coalesce(max(place) + 1, 0) FROM certificates") or (0,)
+        place = self.issued()
         row = place, certificate_id, record, json.dumps(make(place))
         self._database.execute(
             "INSERT INTO certificates (place, certificate_id, record, credential) VALUES (?, ?, ?, ?)", row
