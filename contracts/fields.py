@@ -23,7 +23,7 @@ _FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
-def parse_timestamp(text: object) -> object:
+def parse_timestamp(text: object) -> int:
     """RFC 3339 with an offset → microseconds since 1970 UTC. Raises ValueError; what is finer is cut off."""
     if isinstance(text, int) and not isinstance(text, bool):
         raise ValueError("must be a text like 2026-03-01T09:30:00Z, not a number")

@@ -4,7 +4,6 @@ The names of the wire meet the names of the rules here and in `outgoing`, and no
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 
 from msgspec import Struct
 from pydantic import BaseModel, ValidationError
@@ -23,6 +22,7 @@ from contracts.inbound import (
     StepProgressChanged,
 )
 from contracts.topics import (
+    ATTENDANCE_CHANGED,
     CONSUMED,
     COURSE_DEFINED,
     REROUTED,
@@ -31,9 +31,10 @@ from contracts.topics import (
     owners_of,
 )
 from rules.values import Fact, GrantedCertificate, Value
-from service.lanes.bounds import DEFINITION_PLACES, DETAIL_LIMIT, MESSAGE_BYTES
+from service.lanes.bounds import DEFINITION_PLACES, MESSAGE_BYTES
 from service.lanes.envelope import NoEnvelope, unwrapped
 from service.lanes.ports import Received, StoredDefinition
+from service.lanes.usual import details, details_of_upload, usual_attendance
 
 BY_NAME: Mapping[str, Topic] = {topic.name: topic for topic in CONSUMED}
 FOREIGN = {topic.name: foreign_fields(topic) for topic in CONSUMED}
@@ -118,9 +119,13 @@ def read(
     if value is None:
         return Unusable(invalid, TOMBSTONE if topic is COURSE_DEFINED else "value: is null, must be a JSON object")
     try:
-        message = topic.model.model_validate_json(unwrapped(value, around))
+        said = unwrapped(value, around)
     except NoEnvelope as error:
         return Unusable(invalid, str(error))
+    if topic is ATTENDANCE_CHANGED and (usual := usual_attendance(said)) is not None:
+        return HeardFact(*usual, traceparent)
+    try:
+        message = topic.model.model_validate_json(said)
     except ValidationError as error:
         return _unusable(error, invalid)
     if problem := _foreign(topic, message):
@@ -190,28 +195,28 @@ def _fact(message: inbound.Fact) -> Fact:
             message.event_id,
             message.session_id,
             _attended(message),
-            _details_of_upload(message.source, message.upload_id, message.actor, message.reason),
+            details_of_upload(message.source, message.upload_id, message.actor, message.reason),
         )
     identity = message.message_id, message.changed_at
     by = ("actor", message.actor), ("reason", message.reason)
     match message:
         case StepProgressChanged():
             value = Value("percent", message.progress_percent)
-            details = _details(("source", message.source), *by)
-            return Fact(*identity, "progress", message.step_id, None, value, details)
+            told = details(("source", message.source), *by)
+            return Fact(*identity, "progress", message.step_id, None, value, told)
         case EquivalencyGranted():
             granted = ("equivalent_course_id", message.equivalent_course_id), ("granted_by", message.granted_by)
             step = None if message.step_id is None else Value("granted", 100)
-            return Fact(*identity, "equivalency", message.step_id, None, step, _details(*granted, *by))
+            return Fact(*identity, "equivalency", message.step_id, None, step, details(*granted, *by))
         case CompletionGranted():
             older = ("source", message.source), ("certificate_id", message.certificate_id)
-            return Fact(*identity, "granted", details=_details(*older, *by), certificate=_certificate(message))
+            return Fact(*identity, "granted", details=details(*older, *by), certificate=_certificate(message))
         case Reassigned():
-            details = _details(("reassigned_by", message.reassigned_by), *by)
+            told = details(("reassigned_by", message.reassigned_by), *by)
             keeps = message.progress == "keep"
-            return Fact(*identity, "reassigned", details=details, keeps=keeps, due_at=message.due_at)
+            return Fact(*identity, "reassigned", details=told, keeps=keeps, due_at=message.due_at)
         case ReassignmentWithdrawn():
-            return Fact(*identity, "withdrawn", details=_details(*by), withdraws=message.reassignment_message_id)
+            return Fact(*identity, "withdrawn", details=details(*by), withdraws=message.reassignment_message_id)
     raise AssertionError(f"no fact comes of {type(message).__name__}")
 
 
@@ -227,18 +232,6 @@ def _attended(message: AttendanceChanged) -> Value:
     if message.attended_percent is not None:
         return Value("percent", message.attended_percent)
     return Value("attended", 100 if message.attended else 0)
-
-
-@lru_cache(maxsize=1024)
-def _details_of_upload(
-    source: str, upload_id: str | None, actor: str | None, reason: str | None
-) -> tuple[tuple[str, str], ...]:
-    """Many messages share them."""
-    return _details(("source", source), ("upload_id", upload_id), ("actor", actor), ("reason", reason))
-
-
-def _details(*given: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value[:DETAIL_LIMIT]) for name, value in given if value)
 
 
 _DEFINING = CourseDefined.model_fields.keys() - {"message_id", "changed_at", "actor", "reason"}
