@@ -123,6 +123,16 @@ def split_key(key: str) -> tuple[str, str, str]:
     return tenant_id, learner_id, course_id
 
 
+_ID = ID_PATTERN.strip("^$")
+_RECORD_KEY = re.compile(f"{_ID}/{_ID}/{_ID}".encode(), re.ASCII)
+
+
+def is_record_key(key: bytes) -> bool:
+    """Whether it is a record's, whatever stands under it."""
+    return _RECORD_KEY.fullmatch(key) is not None
+
+
+@lru_cache(maxsize=16384)
 def course_key_of(key: str) -> str:
     """The key of the course that a record is about."""
     tenant_id, _, course_id = split_key(key)

@@ -1,7 +1,7 @@
 """What a batch of messages makes of the stored records and courses. Pure: no clock, no I/O.
 
-`sort_out` turns messages into work by record and by course; `decide_record` and `accept_definitions` do it; what cannot
-be used or stands in the wrong partition goes on as it was (`forwarding`).
+`by_key` and `sort_out` turn messages into work; `decide_record` and `accept_definitions` do it; what cannot be used or
+stands in the wrong partition goes on as it was (`forwarding`).
 """
 
 from collections import defaultdict
@@ -50,17 +50,12 @@ GoingOut = Mapping[str, Sequence[Pending]]
 
 
 class Work(NamedTuple):
-    """A batch, sorted out, each part in order of arrival."""
+    """What messages are about, each part in order of arrival."""
 
     records: Mapping[str, Sequence[tuple[Received, HeardFact | HeardRequest]]]
     definitions: Mapping[str, Sequence[tuple[Received, HeardDefinition]]]
     misrouted: Sequence[tuple[Received, Misrouted]]
     unusable: Sequence[Letter]
-
-    @property
-    def course_keys(self) -> set[str]:
-        """Every course that the batch is about."""
-        return {heard[0][1].course_key for heard in self.records.values()} | set(self.definitions)
 
 
 NOT_ASKED = History()
@@ -93,13 +88,21 @@ class Clock(NamedTuple):
     future: Instant
 
 
-def sort_out(batch: Iterable[tuple[Received, Item]]) -> Work:
-    """Group a translated batch by what it is about."""
+def by_key(messages: Iterable[Received]) -> dict[bytes | None, list[Received]]:
+    """Messages of a record, which are decided together, have its key; those of others may have it, too."""
+    sorted_by_key: dict[bytes | None, list[Received]] = defaultdict(list)
+    for message in messages:
+        sorted_by_key[message.key].append(message)
+    return sorted_by_key
+
+
+def sort_out(translated: Iterable[tuple[Received, Item]]) -> Work:
+    """Group translated messages by what they are about."""
     records: dict[str, list[tuple[Received, HeardFact | HeardRequest]]] = defaultdict(list)
     definitions: dict[str, list[tuple[Received, HeardDefinition]]] = defaultdict(list)
     misrouted: list[tuple[Received, Misrouted]] = []
     unusable: list[Letter] = []
-    for received, item in batch:
+    for received, item in translated:
         match item:
             case HeardFact() | HeardRequest():
                 records[item.key].append((received, item))

@@ -1,11 +1,10 @@
 """A large batch, some of it at a time: so that nothing waits long for the event loop, and the memory is bounded."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from service.lanes.deciding import Heard
 from service.lanes.ports import Received
 from service.lanes.translate import Item, translate
 
@@ -13,6 +12,7 @@ PARTS_AT_WORK = 3
 """One decides while the others wait for the database."""
 TRANSLATED_TOGETHER = 500
 
+ByKey = Mapping[bytes | None, Sequence[Received]]
 Ready = TypeVar("Ready")
 Done = TypeVar("Done")
 
@@ -30,31 +30,31 @@ async def translate_all(
 
 
 async def in_parts(
-    heard: Heard,
-    records: int,
+    messages: ByKey,
+    keys: int,
     get_ready: Coroutine[None, None, Ready],
-    prepare: Callable[[Heard, asyncio.Task[Ready]], Coroutine[None, None, Done]],
+    prepare: Callable[[ByKey, asyncio.Task[Ready]], Coroutine[None, None, Done]],
 ) -> tuple[Ready, list[Done]]:
-    """Have so many records at a time prepared; each part waits by itself for what gets ready beside the first.
+    """Have so many keys' messages at a time prepared; each part waits by itself for what gets ready beside the first.
 
     The first failure ends all of it.
     """
     turns = asyncio.Semaphore(PARTS_AT_WORK)
 
-    async def prepare_part(part: Heard) -> Done:
+    async def prepare_part(part: ByKey) -> Done:
         async with turns:
             return await prepare(part, ready)
 
     try:
         async with asyncio.TaskGroup() as group:
             ready = group.create_task(get_ready)
-            parts = [group.create_task(prepare_part(part)) for part in _parts(heard, records)]
+            parts = [group.create_task(prepare_part(part)) for part in _parts(messages, keys)]
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return ready.result(), [part.result() for part in parts]
 
 
-def _parts(heard: Heard, records: int) -> Iterator[Heard]:
-    remaining = iter(heard.items())
-    while part := dict(islice(remaining, records)):
+def _parts(messages: ByKey, keys: int) -> Iterator[ByKey]:
+    remaining = iter(messages.items())
+    while part := dict(islice(remaining, keys)):
         yield part

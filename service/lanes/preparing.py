@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from contracts.fields import course_key_of
+from contracts.fields import course_key_of, is_record_key
+from contracts.topics import COURSE_DEFINED, REROUTED
 from rules.values import Change
 from service import metrics, traces
 from service.errors import FixConfiguration, LaneLost, WaitAndRetry
@@ -25,9 +26,9 @@ from service.lanes.batch import (
     Clock,
     GoingOut,
     Letter,
-    Work,
     accept_definitions,
     beyond,
+    by_key,
     going_out,
     is_restated,
     sort_out,
@@ -40,11 +41,11 @@ from service.lanes.flood import Flood
 from service.lanes.forwarding import dead_letter, rerouted
 from service.lanes.inbox import Further
 from service.lanes.outgoing import kind_of, no_state, outbound, state_of, topic_of
-from service.lanes.parts import in_parts, translate_all
+from service.lanes.parts import ByKey, in_parts, translate_all
 from service.lanes.ports import Outbound, Received, Store, StoredCourse, StoredRecord
 from service.lanes.progress import Progress
 from service.lanes.sweep import requests_behind
-from service.lanes.translate import HeardFact, HeardRequest, Unusable
+from service.lanes.translate import HeardDefinition, HeardFact, HeardRequest, Item, Misrouted, Unusable
 from service.metrics import Tally, Traced
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ MICROSECONDS = 1_000_000
 TRACED = 128
 """So many messages of a batch are remembered with their traces: a span may link to so many."""
 Courses = Mapping[str, StoredCourse]
+Definitions = Mapping[str, Sequence[tuple[Received, HeardDefinition]]]
+MAY_DEFINE = COURSE_DEFINED.name, REROUTED.name
 
 
 class Turns(NamedTuple):
@@ -118,16 +121,27 @@ class Prepared(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What some of the records have to say."""
+    """What the messages of some keys have to say."""
 
     changes: GoingOut
     states: Mapping[str, Outbound]
     requests: Sequence[Outbound]
     letters: Sequence[Letter]
+    misrouted: Sequence[tuple[Received, Misrouted]]
+    traced: Sequence[Traced]
 
 
 def _asks_for_state(item: HeardFact | HeardRequest) -> bool:
     return isinstance(item, HeardRequest) and not item.decides
+
+
+def _traced(heard: Heard) -> Iterator[Traced]:
+    return (
+        Traced(received.timestamp, item.traceparent)
+        for said in heard.values()
+        for received, item in said
+        if item.traceparent is not None
+    )
 
 
 def _tally(
@@ -185,47 +199,64 @@ class Preparer:
         return dead_letter(message, Unusable("internal_error", says), self._shared.prefix)
 
     async def _prepare(self, messages: Sequence[Received], start: Progress, committed: Progress) -> Prepared:
-        """Some records at a time, the next ones while the last ones are being stored.
+        """Definitions first, then some records at a time, the next ones while the last ones are being stored.
 
-        The clock is read once, before anything else: what an owner refuses as from the future, nobody whose batch is
-        older can let pass, however long it was paused.
+        Messages are translated with their records, so that all of a large batch is in memory only as it came. The clock
+        is read once, before anything else: what an owner refuses as from the future, nobody whose batch is older can
+        let pass, however long it was paused.
         """
         clock = self._now()
-        with metrics.STAGE_SECONDS.labels("translate").time():
-            work = sort_out(await translate_all(messages, self._shared.partition_of, self._shared.prefix))
+        definitions, others = await self._definitions_first(messages)
         (_, letters), parts = await in_parts(
-            work.records,
+            by_key(others),
             self._shared.bounds.records_together,
-            self._get_ready(work, clock),
+            self._get_ready(definitions, others, clock),
             partial(self._prepare_part, clock, start, committed),
         )
-        unusable = [*work.unusable, *letters, *(letter for part in parts for letter in part.letters)]
+        unusable = [*letters, *(letter for part in parts for letter in part.letters)]
+        misrouted = [one for part in parts for one in part.misrouted]
         changes = {key: pendings for part in parts for key, pendings in part.changes.items()}
         states = {key: state for part in parts for key, state in part.states.items()}
-        others = [
+        others_out = [
             *(dead_letter(received, why, self._shared.prefix) for received, why in unusable),
-            *(rerouted(received, misrouted, self._shared.prefix) for received, misrouted in work.misrouted),
+            *(rerouted(received, to, self._shared.prefix) for received, to in misrouted),
             *(request for part in parts for request in part.requests),
         ]
         self._shared.flood.note(len(messages), len(unusable))
-        traced = (
-            Traced(received.timestamp, item.traceparent)
-            for heard in work.records.values()
-            for received, item in heard
-            if item.traceparent is not None
-        )
-        tally = _tally(messages, Counter(why.reason for _, why in unusable), len(work.misrouted), traced)
-        return Prepared(changes, states, others, tally)
+        traced = chain.from_iterable(part.traced for part in parts)
+        tally = _tally(messages, Counter(why.reason for _, why in unusable), len(misrouted), traced)
+        return Prepared(changes, states, others_out, tally)
 
-    async def _get_ready(self, work: Work, clock: Clock) -> tuple[Courses, list[Letter]]:
+    async def _definitions_first(self, messages: Sequence[Received]) -> tuple[Definitions, Sequence[Received]]:
+        """The definitions among them, and all others, of which those that were rerouted come last."""
+        translated = await self._translate([message for message in messages if message.topic in MAY_DEFINE])
+        if not translated:
+            return {}, messages
+        others = [message for message in messages if message.topic not in MAY_DEFINE]
+        others += [message for message, item in translated if not isinstance(item, HeardDefinition)]
+        return sort_out(translated).definitions, others
+
+    async def _translate(self, messages: Sequence[Received]) -> list[tuple[Received, Item]]:
+        with metrics.STAGE_SECONDS.labels("translate").time():
+            return await translate_all(messages, self._shared.partition_of, self._shared.prefix)
+
+    async def _get_ready(
+        self, definitions: Definitions, others: Iterable[Received], clock: Clock
+    ) -> tuple[Courses, list[Letter]]:
         """Store what is defined: records may follow. Gives the courses that all of it is about."""
-        return await self._store_definitions(work, await self._store.courses.load(work.course_keys), clock)
+        keys = {message.key or b"" for message in others}
+        courses = {course_key_of(key.decode()) for key in keys if is_record_key(key)}
+        return await self._store_definitions(
+            definitions, await self._store.courses.load(courses | definitions.keys()), clock
+        )
 
-    async def _store_definitions(self, work: Work, courses: Courses, clock: Clock) -> tuple[Courses, list[Letter]]:
+    async def _store_definitions(
+        self, definitions: Definitions, courses: Courses, clock: Clock
+    ) -> tuple[Courses, list[Letter]]:
         """Definitions come first: the facts of the same batch are decided under them."""
         newest = dict(courses)
         letters: list[Letter] = []
-        for key, heard in work.definitions.items():
+        for key, heard in definitions.items():
             while True:
                 course = newest.get(key) or StoredCourse(key, 0, self._lane)
                 accepted, rejected = accept_definitions(course, heard, clock)
@@ -244,9 +275,11 @@ class Preparer:
         clock: Clock,
         start: Progress,
         committed: Progress,
-        heard: Heard,
+        messages: ByKey,
         ready: asyncio.Task[tuple[Courses, list[Letter]]],
     ) -> _Part:
+        work = sort_out(await self._translate([*chain.from_iterable(messages.values())]))
+        heard = work.records
         with metrics.STAGE_SECONDS.labels("load").time():
             stored = await self._store.records.load(heard)
         courses, _ = await ready
@@ -258,7 +291,8 @@ class Preparer:
         late = await self._decided_under_old_definitions(done.records)
         changes = going_out(done.records.values(), start, self._lane)
         states = self._states(heard, done, changes, start) if self._shared.tells_states else {}
-        return _Part(changes, states, late, done.letters)
+        letters = [*work.unusable, *done.letters]
+        return _Part(changes, states, late, letters, work.misrouted, list(islice(_traced(heard), TRACED)))
 
     def _states(self, heard: Heard, done: Stored, changes: GoingOut, start: Progress) -> dict[str, Outbound]:
         """Where those records stand of which anything goes out, or that were asked for."""
