@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from contracts import headers
 from contracts.fields import format_timestamp, split_key
@@ -13,8 +14,90 @@ from rules.tables import SHIPPED
 from rules.values import Change, CourseChange, Record, StepChange, Timeline
 from service.lanes.ports import Outbound, StoredRecord
 
+About = tuple[str, str, str, int, int, str, str, str, str]
+"""The fields of _Said."""
 _json = msgspec.json.Encoder().encode
 _BECAUSE = {row.rule_id: row.because for table in SHIPPED for row in table.rows}
+
+
+class _CourseStanding(Struct, gc=False):
+    status: str
+    completed_via: str | None
+    evidence: str | None
+
+
+class _CertificateAction(Struct, gc=False):
+    action: str
+    certificate_id: str | None
+
+
+class _Said(Struct, gc=False):
+    """contracts.outbound.CompletionChange without message_id, which follows from it, and decided_at."""
+
+    tenant_id: str
+    learner_id: str
+    course_id: str
+    attempt: int
+    sequence: int
+    rule_id: str
+    because: str
+    caused_by: str
+    changed_at: str
+
+
+class _StepSaid(_Said, gc=False):
+    step_id: str
+    step_kind: str
+    percent: int
+    previous_percent: int
+    complete: bool
+    previously_complete: bool
+    course: _CourseStanding
+
+
+class _CourseSaid(_Said, gc=False):
+    status: str
+    previous_status: str
+    completed_via: str | None
+    completed_at: str | None
+    expires_at: str | None
+    evidence: str | None
+    due_at: str | None
+    course_title: str | None
+    certificate: _CertificateAction
+
+
+class _Certificate(Struct, gc=False):
+    certificate_id: str
+    status: str
+
+
+class _Step(Struct, gc=False):
+    step_id: str
+    step_kind: str
+    percent: int
+    complete: bool
+
+
+class _StateSaid(Struct, gc=False):
+    """contracts.outbound.RecordState."""
+
+    tenant_id: str
+    learner_id: str
+    course_id: str
+    attempt: int
+    sequence: int
+    definition_version: int
+    course_title: str | None
+    status: str
+    completed_via: str | None
+    completed_at: str | None
+    expires_at: str | None
+    evidence: str | None
+    due_at: str | None
+    certificate: _Certificate | None
+    steps: list[_Step]
+    updated_at: str
 
 
 def outbound(key: str, change: Change, traceparent: bytes | None) -> Outbound:
@@ -22,22 +105,17 @@ def outbound(key: str, change: Change, traceparent: bytes | None) -> Outbound:
 
     The same bytes however often it is tried.
     """
-    tenant_id, learner_id, course_id = split_key(key)
-    cause, what = change.cause, change.what
-    said: dict[str, Any] = {
-        "tenant_id": tenant_id,
-        "learner_id": learner_id,
-        "course_id": course_id,
-        "attempt": change.attempt,
-        "sequence": change.sequence,
-        "rule_id": cause.rule_id,
-        "because": _BECAUSE[cause.rule_id],
-        "caused_by": cause.message_id,
-        "changed_at": format_timestamp(cause.changed_at),
-    }
-    said.update(_step_fields(what) if isinstance(what, StepChange) else _course_fields(key, what))
-    topic = topic_of(change)
-    content = _json(said)
+    cause, what, topic = change.cause, change.what, topic_of(change)
+    about = (
+        *split_key(key),
+        change.attempt,
+        change.sequence,
+        cause.rule_id,
+        _BECAUSE[cause.rule_id],
+        cause.message_id,
+        format_timestamp(cause.changed_at),
+    )
+    content = _json(_step_said(about, what) if isinstance(what, StepChange) else _course_said(key, about, what))
     identity, decided_at = message_id(key, change.sequence, content), format_timestamp(change.decided_at)
     value = b'{"message_id":"%b","decided_at":"%b",%b' % (identity.encode(), decided_at.encode(), content[1:])
     return Outbound(topic, key.encode(), value, headers.cloud_event(identity, topic, decided_at, traceparent))
@@ -61,69 +139,63 @@ def kind_of(change: Change) -> str:
     return "course_completed" if is_completed else "course_removed"
 
 
-def _step_fields(what: StepChange) -> dict[str, Any]:
+def _step_said(about: About, what: StepChange) -> _StepSaid:
     course = what.course
-    return {
-        "step_id": what.step_id,
-        "step_kind": what.step_kind,
-        "percent": what.percent,
-        "previous_percent": what.previous_percent,
-        "complete": what.complete,
-        "previously_complete": what.previously_complete,
-        "course": {"status": course.status, "completed_via": course.completed_via, "evidence": course.evidence},
-    }
+    return _StepSaid(
+        *about,
+        what.step_id,
+        what.step_kind,
+        what.percent,
+        what.previous_percent,
+        what.complete,
+        what.previously_complete,
+        _CourseStanding(course.status, course.completed_via, course.evidence),
+    )
 
 
-def _course_fields(key: str, what: CourseChange) -> dict[str, Any]:
+def _course_said(key: str, about: About, what: CourseChange) -> _CourseSaid:
     course, attempt = what.course, what.certificate_attempt
-    return {
-        "status": course.status,
-        "previous_status": "completed" if what.was_completed else "incomplete",
-        "completed_via": course.completed_via,
-        "completed_at": _time(course.completed_at),
-        "expires_at": _time(course.expires_at),
-        "evidence": course.evidence,
-        "due_at": _time(what.due_at),
-        "course_title": what.course_title,
-        "certificate": {
-            "action": what.certificate_action,
-            "certificate_id": None if attempt is None else certificate_id(key, attempt),
-        },
-    }
+    return _CourseSaid(
+        *about,
+        course.status,
+        "completed" if what.was_completed else "incomplete",
+        course.completed_via,
+        _time(course.completed_at),
+        _time(course.expires_at),
+        course.evidence,
+        _time(what.due_at),
+        what.course_title,
+        _CertificateAction(what.certificate_action, None if attempt is None else certificate_id(key, attempt)),
+    )
 
 
 def state_of(stored: StoredRecord, timeline: Timeline) -> Outbound:
     """Where a record stands, as it goes out: contracts.outbound.RecordState. `timeline`: of its course."""
     record, key = stored.record, stored.key
-    tenant_id, learner_id, course_id = split_key(key)
     course, certificate = record.standing.course, record.standing.certificate
-    title = next((one.title for one in timeline if one.version == record.definition_version), None)
-    said: dict[str, Any] = {
-        "tenant_id": tenant_id,
-        "learner_id": learner_id,
-        "course_id": course_id,
-        "attempt": record.attempt,
-        "sequence": record.sequence,
-        "definition_version": record.definition_version,
-        "course_title": title,
-        "status": course.status,
-        "completed_via": course.completed_via,
-        "completed_at": _time(course.completed_at),
-        "expires_at": _time(course.expires_at),
-        "evidence": course.evidence,
-        "due_at": _time(due_at(record)),
-        "certificate": None
-        if certificate is None
-        else {"certificate_id": certificate_id(key, certificate.attempt), "status": certificate.status},
-        "steps": [
-            {"step_id": step.step_id, "step_kind": step.kind, "percent": step.percent, "complete": step.complete}
+    updated_at = format_timestamp(stored.decided_at)
+    said = _StateSaid(
+        *split_key(key),
+        record.attempt,
+        record.sequence,
+        record.definition_version,
+        next((one.title for one in timeline if one.version == record.definition_version), None),
+        course.status,
+        course.completed_via,
+        _time(course.completed_at),
+        _time(course.expires_at),
+        course.evidence,
+        _time(due_at(record)),
+        None if certificate is None else _Certificate(certificate_id(key, certificate.attempt), certificate.status),
+        [
+            _Step(step.step_id, step.kind, step.percent, step.complete)
             for step in record.standing.steps.values()
             if step.kind is not None
         ],
-        "updated_at": format_timestamp(stored.decided_at),
-    }
+        updated_at,
+    )
     value = _json(said)
-    about = headers.cloud_event(state_id(key, value), RECORD_STATE.name, said["updated_at"], None)
+    about = headers.cloud_event(state_id(key, value), RECORD_STATE.name, updated_at, None)
     return Outbound(RECORD_STATE.name, key.encode(), value, about)
 
 

@@ -4,9 +4,10 @@ import json
 
 from hypothesis import given, settings
 
-from contracts.outbound import CourseCompletionChanged, StepCompletionChanged
+from contracts.outbound import CourseCompletionChanged, RecordState, StepCompletionChanged
 from rules.values import Fact, StepChange, Timeline
-from service.lanes.outgoing import outbound
+from service.lanes.outgoing import outbound, state_of
+from service.lanes.ports import StoredRecord
 from tests.rules.test_properties import arrive, facts, timelines
 
 
@@ -24,3 +25,15 @@ def test_changes_are_written_as_the_models_would(arriving: list[Fact], known: Ti
             out.topic
             == f"completion.{'step' if isinstance(change.what, StepChange) else 'course'}-completion-changed.v1"
         )
+
+
+@settings(max_examples=150)
+@given(facts(), timelines())
+def test_states_are_written_as_the_model_would(arriving: list[Fact], known: Timeline) -> None:
+    record = arrive(arriving, known)[0]
+    out = state_of(StoredRecord("acme/l-1/c-1", 1, record, decided_at=1_800_000_000_000_001), known)
+    message = RecordState.model_validate_json(out.value or b"")
+    assert json.loads(message.model_dump_json()) == json.loads(out.value or b"")
+    assert [step.step_id for step in message.steps] == [s.step_id for s in record.standing.steps.values() if s.kind]
+    assert (message.status, message.sequence) == (record.standing.course.status, record.sequence)
+    assert dict(out.headers)["ce_time"] == b"2027-01-15T08:00:00.000001Z"
