@@ -15,7 +15,7 @@ from tests.benchmarks.collection import Collection
 from tests.benchmarks.history import History
 from tests.benchmarks.results import Results
 from tests.benchmarks.servers import Servers
-from tests.benchmarks.subjects import BATCH_HANDLER, FLOOR, RATCHET, TUTORIAL, WITHOUT_STATES, Subject
+from tests.benchmarks.subjects import BATCH_HANDLER, FLOOR, QUIX, RATCHET, STREAMS, TUTORIAL, WITHOUT_STATES, Subject
 from tests.benchmarks.workloads import Workload
 
 MESSAGES, RECORDS = 200_000, 20_000
@@ -117,7 +117,11 @@ def _backlog(name: str, make: Callable[[int, int], Workload], *subjects: Subject
 CASES: Sequence[Case] = (
     Case(rules.NAME, lambda _, scale: rules.Rules(scale)),
     Case("start", lambda servers, _: _Join(servers)),
-    _backlog("mass upload", workloads.mass_upload, FLOOR, RATCHET, WITHOUT_STATES, BATCH_HANDLER, TUTORIAL),
+    _backlog(
+        "mass upload",
+        workloads.mass_upload,
+        *(FLOOR, RATCHET, WITHOUT_STATES, BATCH_HANDLER, QUIX, STREAMS, TUTORIAL),
+    ),
     _backlog("hot record", workloads.hot_record, FLOOR, RATCHET),
     _backlog("redelivery", workloads.redelivery, RATCHET),
     _backlog("all late", workloads.all_late, RATCHET),

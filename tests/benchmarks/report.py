@@ -22,7 +22,10 @@ Ratios are of medians.
 - *floor*: aiokafka, PyMongo, uvloop; the worker's I/O in batches of 2,000 without rules or validation; exactly once.
 - *tutorial*: FastStream and Motor, one find, one replace, one publish per message; over 1,000 messages only.
 - *batch handler*: FastStream's batches of 2,000, Motor's bulk write, `publish_batch`; at least once.
-- *ratchet*: `ratchet serve` with default settings.
+- *Quix Streams*: state in RocksDB and a changelog, exactly once to Kafka, its own sink for MongoDB at least once.
+- *Kafka Streams*: the same in Java, exactly once (v2), without a database: nothing is left that could be queried. Its
+  virtual machine is still warming up at first, and its time and CPU have that in them.
+- *ratchet*: `ratchet serve` with default settings; *without states*: with `RATCHET_STATE_TOPIC=false`.
 - The clock runs from the first committed offsets until everything is committed. *start to first commit* is the time
   before, from the start of the process. The batches in hand at the first commit count in full though part of their
   work is done: some percent.

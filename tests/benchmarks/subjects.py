@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from contracts.topics import ATTENDANCE_CHANGED, STEP_COMPLETION_CHANGED
 from tests.benchmarks.workloads import Message, decided_changes, plain_changes
+from tests.stack.build import built
 from tests.stack.servers import start_process
 from tests.stack.service import Failed, World
 
@@ -56,9 +58,23 @@ def _module(name: str) -> Callable[[World], Worker]:
     return start
 
 
+def _other(name: str) -> Callable[[World], Worker]:
+    """A program that tests.stack.build makes. Raises NotAvailable."""
+
+    def start(world: World) -> Worker:
+        topics = [world.prefix + topic.name for topic in (ATTENDANCE_CHANGED, STEP_COMPLETION_CHANGED)]
+        program, log = built(f"benchmarks/{name}", *topics), world.folder / f"{world.name}-{name}.log"
+        environment = {**world.settings, "PYTHONPATH": str(ROOT)}
+        return Worker(start_process(program.command, log, environment, program.folder), log)
+
+    return start
+
+
 RATCHET = Subject("ratchet", _serve(), decided_changes)
 WITHOUT_STATES = Subject("ratchet without states", _serve(RATCHET_STATE_TOPIC="false"), decided_changes)
 """What telling where each record stands costs is the difference."""
 FLOOR = Subject("floor", _module("floor"), plain_changes)
 BATCH_HANDLER = Subject("batch handler", _module("batch_handler"), plain_changes)
+QUIX = Subject("Quix Streams", _other("quix"), plain_changes)
+STREAMS = Subject("Kafka Streams", _other("streams"), plain_changes)
 TUTORIAL = Subject("tutorial", _module("tutorial"), plain_changes, TUTORIAL_MESSAGES)

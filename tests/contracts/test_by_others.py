@@ -7,7 +7,7 @@ import pytest
 
 from contracts.export import HERE, examples
 from contracts.topics import TOPICS
-from tests.interop.build import built
+from tests.stack.build import built
 from tests.stack.servers import NotAvailable
 
 pytestmark = pytest.mark.full
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.full
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """One of the programs that npm brings."""
     try:
-        program = built(name, *arguments)
+        program = built(f"interop/{name}", *arguments)
     except NotAvailable as why:
         pytest.skip(str(why))
     return subprocess.run(program.command, cwd=program.folder, capture_output=True, text=True, check=False)

@@ -21,7 +21,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.admin.test_learner import about
 from tests.commands.test_commands import DEFINITION, RESET
-from tests.interop.build import built
+from tests.stack.build import built
 from tests.stack.servers import NotAvailable, free_port
 from tests.stack.service import World
 from tests.stack.wire import Wire
@@ -152,7 +152,7 @@ def verify(folder: Path, credentials: Sequence[Json], status_list: Json) -> list
     try:
         (folder / "credentials").write_text("\n".join(map(json.dumps, credentials)))
         (folder / "list").write_text(json.dumps(status_list))
-        program = built("badges", str(folder / "credentials"), str(folder / "list"))
+        program = built("interop/badges", str(folder / "credentials"), str(folder / "list"))
     except NotAvailable as why:
         pytest.skip(str(why))
     ran = subprocess.run(program.command, cwd=program.folder, capture_output=True, text=True, check=True)

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.interop.build import Program, built, python
 from tests.interop.program import Refused, Running
+from tests.stack.build import Program, built, python
 from tests.stack.servers import NotAvailable
 
 
@@ -22,16 +22,16 @@ class Client(NamedTuple):
 
 CLIENTS = {
     "librdkafka": Client(lambda: python("tests.interop.librdkafka"), "snappy"),
-    "Java": Client(lambda: built("java"), "zstd"),
+    "Java": Client(lambda: built("interop/java"), "zstd"),
     "kafkajs": Client(
-        lambda: built("node"),
+        lambda: built("interop/node"),
         "gzip",
         {"no value": "kafkajs refuses a header whose value is null"},
         "@kafkajs/zstd and kafkajs-lz4 want a C++ compiler, and the former does not compile with Node.js 20; lz4 and "
         "zstd are from packages that bring theirs compiled",
     ),
-    "franz-go": Client(lambda: built("go", "franz-go"), "snappy"),
-    "sarama": Client(lambda: built("go", "sarama"), "lz4"),
+    "franz-go": Client(lambda: built("interop/go", "franz-go"), "snappy"),
+    "sarama": Client(lambda: built("interop/go", "sarama"), "lz4"),
 }
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.interop.build import Program
+from tests.stack.build import Program
 
 ANSWER_SECONDS = 120.0
 

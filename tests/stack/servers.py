@@ -74,7 +74,7 @@ def free_port() -> int:
 
 
 def start_process(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a process in a group of its own, so that Ctrl-C reaches it only through `stop_process`.
 
@@ -83,6 +83,7 @@ def start_process(
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
+            cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.interop import build
+from tests.stack import build
 from tests.stack.servers import NotAvailable, free_port, start_process, stop_process, wait_for_port
 
 SOURCES = Path(__file__).parent / "provider"
@@ -43,10 +43,10 @@ class OpenIdProvider:
 def _installed() -> Path:
     for command in ("node", "npm"):
         if shutil.which(command) is None:
-            raise NotAvailable(f"there is no {command}; e.g. {build.LANGUAGES['node'].needs[command]}")
+            raise NotAvailable(f"there is no {command}; e.g. {build.LANGUAGES['interop/node'].needs[command]}")
     sources = sorted(SOURCES.iterdir())
     made_of = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in sources)).hexdigest()[:16]
-    folder = build._cache().parent / f"openid-{made_of}"
+    folder = build._cache() / f"openid-{made_of}"
     with folder.with_name("openid.lock").open("w") as lock:  # several processes of pytest may want it at once
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():

@@ -1,0 +1,1 @@
+"""Run by itself, in an environment of its own: nothing here is imported by the tests."""
