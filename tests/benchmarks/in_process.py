@@ -35,7 +35,7 @@ from service.lanes.preparing import Preparer, Shared, Turns
 from service.lanes.progress import up_to
 from service.mongo.documents import record_document, stored_record
 from service.settings import Settings
-from tests.benchmarks.workloads import definitions, mass_upload
+from tests.benchmarks.workloads import Workload, definitions, mass_upload
 from tests.mongo.memory_store import MemoryStore
 
 MESSAGES, RECORDS = 50_000, 5_000
@@ -141,11 +141,11 @@ class Producer:
         return future
 
 
-def _messages() -> list[Received]:
-    sent = mass_upload(MESSAGES, RECORDS).make()
+def received(workload: Workload) -> list[Received]:
+    """As a lane has them."""
     return [
         Received(message.topic, 0, offset, offset, message.key.encode(), message.value, ())
-        for offset, message in enumerate(sent)
+        for offset, message in enumerate(workload.make())
     ]
 
 
@@ -191,7 +191,7 @@ async def work_off(messages: Sequence[Received], tells_states: bool = True) -> i
 
 def main() -> None:
     """Several rounds whole, for the sum, and one by stage."""
-    messages = _messages()
+    messages = received(mass_upload(MESSAGES, RECORDS))
     by_stage: dict[str, list[float]] = defaultdict(list)
     wholes = []
     for _ in range(ROUNDS):

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import in_process
 from tests.benchmarks import results as measures
 from tests.benchmarks.backlog import Backlog
 from tests.benchmarks.profile import tree
 from tests.benchmarks.results import Results
 from tests.benchmarks.servers import Servers
 from tests.benchmarks.subjects import BATCH_HANDLER, FLOOR, RATCHET
-from tests.benchmarks.workloads import mass_upload, redelivery
+from tests.benchmarks.workloads import decided_changes, mass_upload, redelivery
 from tests.stack.servers import Server
 
 MESSAGES, RECORDS = 1000, 100
@@ -54,3 +55,12 @@ def test_a_profile_tells_of_functions_by_who_called_them() -> None:
         " 10.0 % outside the event loop",
         " 10.0 %   run (thread.py)",
     ]
+
+
+async def test_in_one_process_as_much_is_decided() -> None:
+    workload = mass_upload(600, 100)
+    messages = in_process.received(workload)
+    changes = decided_changes(workload.make())
+    assert await in_process.work_off(messages, tells_states=False) == changes
+    records = len({message.key for message in messages})
+    assert await in_process.work_off(messages) == changes + records, "all in one batch, with a state of each record"
