@@ -228,6 +228,7 @@ class KafkaLog:
         async def send(to: TopicPartition) -> None:
             sent[to].append(await producer.send_batch(batches[to], to.topic, partition=to.partition))
             reach("after_first_send")
+            await asyncio.sleep(0)  # heartbeats need not wait for all of a large batch
 
         for message in messages:
             if message.topic not in partitions:
