@@ -10,7 +10,7 @@ from contracts.topics import LEARNER_ERASED
 from rules.values import Fact
 from service.admin.states import state_requests
 from service.admin.story import story_json
-from service.clock import spelled
+from service.clock import now, spelled
 from service.kafka.sender import Sender
 from service.lanes.deciding import whole_records
 from service.lanes.outgoing import no_state
@@ -57,7 +57,7 @@ async def erase(settings: Settings, store: MongoStore, sender: Sender, tenant_id
     await sender.prepare(LEARNER_ERASED.name)
     gone = await store.learners.erase(tenant_id, learner_id)
     erased_at = spelled(gone.at)
-    states = [*map(no_state, gone.untold), *state_requests(gone.untold)] if settings.state_topic else []
+    states = [*map(no_state, gone.untold), *state_requests(gone.untold, now())] if settings.state_topic else []
     said = LearnerErased.model_validate({"tenant_id": tenant_id, "learner_id": learner_id, "erased_at": erased_at})
     about = cloud_event(erasure_id(tenant_id, learner_id), LEARNER_ERASED.name, erased_at, None)
     key = f"{tenant_id}/{learner_id}".encode()

@@ -31,7 +31,7 @@ async def republish(
         raise FixConfiguration("RATCHET_STATE_TOPIC: is off, so no worker tells states; set it to true for all of them")
     count, last = 0, await store.republished.last(tenant_id, course_id)
     async for keys in store.keys.pages(tenant_id, course_id, last):
-        await sender.send(state_requests(keys))
+        await sender.send(state_requests(keys, now()))
         await store.republished.note(tenant_id, course_id, keys[-1])
         report(len(keys))
         count += len(keys)
@@ -40,9 +40,9 @@ async def republish(
     return count
 
 
-def state_requests(keys: Iterable[str]) -> list[Outbound]:
-    """To the lanes: tell where these records stand, or that they are gone."""
-    return [_request(key, now()) for key in keys]
+def state_requests(keys: Iterable[str], at: str) -> list[Outbound]:
+    """To the lanes: tell where these records stand, or that they are gone. `at`: RFC 3339, now."""
+    return [_request(key, at) for key in keys]
 
 
 def _request(key: str, at: str) -> Outbound:

@@ -71,7 +71,8 @@ class KafkaLog:
         try:
             async with _kafka_answers("initialise the transactional producer", "WRITE"):
                 await producer.start()
-                await self._pass_earlier_commits(producer)
+            await self._pass_earlier_commits()
+            async with _kafka_answers("fence earlier owners", "WRITE"):
                 await producer.begin_transaction()
                 self._fence = await self._send_one(producer, fence_message(self._group, self._lane))
                 await producer.commit_transaction()
@@ -79,28 +80,29 @@ class KafkaLog:
             await self.discard()
             raise
 
-    async def _pass_earlier_commits(self, producer: AIOKafkaProducer) -> None:
+    async def _pass_earlier_commits(self) -> None:
         """What the group has committed is told only up to what its brokers know to be kept by all of them.
 
         After all of them were away at once that may be nothing, as if somebody had deleted the group, for as long as
         they need to find each other. Kafka answers this offset, which is never committed, once it and all before it are
         known to be kept.
         """
-        await producer.begin_transaction()
-        place = next(iter(self._partitions.values()))
-        await producer.send_offsets_to_transaction({place: OffsetAndMetadata(0, "")}, self._group)
-        await producer.abort_transaction()
+        producer, place = self._fenced(), next(iter(self._partitions.values()))
+        async with _kafka_answers("say what the group has committed", "WRITE"):
+            await producer.begin_transaction()
+            await producer.send_offsets_to_transaction({place: OffsetAndMetadata(0, "")}, self._group)
+            await producer.abort_transaction()
+
+    def _fenced(self) -> AIOKafkaProducer:
+        assert self._producer is not None, "a lane fences before it publishes"
+        return self._producer
 
     async def committed(self, fallback: Offsets) -> Progress:
-        async with _kafka_answers("read the committed offsets"):
-            # aiokafka's own `committed` keeps the metadata to itself.
-            found = await self._consumer._coordinator.fetch_committed_offsets(  # noqa: SLF001
-                list(self._partitions.values())
-            )
-        known = {topic: found[place] for topic, place in self._partitions.items() if place in found}
-        told = {topic: read_done(one.offset, one.metadata) for topic, one in known.items() if one.offset >= 0}
-        stands = await self._stands() if told else {}
-        done = {**told, **{topic: one for topic, one in stands.items() if topic in self._partitions}}
+        told, stands = await self._told(), await self._stands()
+        if stands and not told:  # a group that somebody has deleted, or all brokers were away since `fence`
+            await self._pass_earlier_commits()
+            told = await self._told()
+        done = {**told, **{topic: one for topic, one in stands.items() if topic in self._partitions}} if told else {}
         if done != told:
             log.warning("the group's committed offsets are not where the lane stands", extra={"lane": self._lane})
             await self.publish((), done)
@@ -109,6 +111,16 @@ class KafkaLog:
             topic: done[topic] if topic in done else Done.up_to(fallback.get(topic) or beginning[topic])
             for topic in self._partitions
         }
+
+    async def _told(self) -> Progress:
+        """As the group's coordinator has it: empty where nothing is committed."""
+        async with _kafka_answers("read the committed offsets"):
+            # aiokafka's own `committed` keeps the metadata to itself.
+            found = await self._consumer._coordinator.fetch_committed_offsets(  # noqa: SLF001
+                list(self._partitions.values())
+            )
+        known = {topic: found[place] for topic, place in self._partitions.items() if place in found}
+        return {topic: read_done(one.offset, one.metadata) for topic, one in known.items() if one.offset >= 0}
 
     async def _stands(self) -> Progress:
         """As the lane's own transactions say: empty where none ever did."""
@@ -172,8 +184,7 @@ class KafkaLog:
         return unread
 
     async def publish(self, messages: Iterable[Outbound], done: Progress) -> None:
-        producer = self._producer
-        assert producer is not None, "a lane fences before it publishes"
+        producer = self._fenced()
         offsets = {self._partitions[topic]: OffsetAndMetadata(one.offset, one.metadata) for topic, one in done.items()}
         try:
             async with _kafka_answers("publish a batch", "WRITE"):

@@ -6,8 +6,7 @@ and one transaction a batch with changes, states, dead letters and offsets (`por
     ports, bounds, health   what a lane needs of the world, what limits it, what it says of itself
     progress                how far a lane has come, and what has overtaken what
     inbox, waiting, in_hand what was handed over, cut into batches; what has more than its share; what is taken
-    translate, definitions  bytes → facts, requests, definitions, dead letters (envelope: CloudEvents; usual: what
-                            is sent most, read quickly)
+    translate, usual, envelope, definitions   bytes → facts, requests, definitions, dead letters
     outgoing, forwarding    changes, states → bytes; what goes on as it was
     batch                   what a batch makes of records and courses; pure
     deciding, parts, preparing   a batch's records loaded, decided, stored, some at a time, whatever is in it

@@ -281,7 +281,10 @@ class Log(Protocol):
         """Start a new transactional producer: an earlier owner can publish no more, its open transaction is ended."""
 
     async def committed(self, fallback: Offsets) -> Progress:
-        """What the group has done; where nothing is committed, the fallback; without that, the topic's beginning."""
+        """What the group has done; where nothing is committed, the fallback; without that, the topic's beginning.
+
+        Only who has fenced the lane may ask.
+        """
 
     async def end(self) -> dict[str, int]:
         """By topic, the offset after the last message that can be read."""

@@ -247,7 +247,7 @@ class Preparer:
         keys = {message.key or b"" for message in others}
         courses = {course_key_of(key.decode()) for key in keys if is_record_key(key)}
         return await self._store_definitions(
-            definitions, await self._store.courses.load(courses | definitions.keys()), clock
+            definitions, await self._store.courses.load(sorted(courses | definitions.keys())), clock
         )
 
     async def _store_definitions(

@@ -127,9 +127,9 @@ def message(number: int) -> Outbound:
 
 async def test_a_transaction_carries_messages_and_offsets_together(cluster: Cluster) -> None:
     log = cluster.make_log()
+    await log.fence()
     assert await log.committed({}) == up_to({IN: 0})
     assert await log.committed({IN: 3}) == up_to({IN: 3})
-    await log.fence()
     await log.publish([message(1), message(2)], up_to({IN: 5}))
     await log.publish([], up_to({IN: 7}))
     assert await cluster.read() == [(b"k", b"1"), (b"k", b"2")]
@@ -222,6 +222,7 @@ async def test_requests_are_sent_without_a_transaction(cluster: Cluster) -> None
     sent = await log.send(OUT, [message(1), message(2)])
     assert sent == {0: 1}
     assert await cluster.read() == [(b"k", b"1"), (b"k", b"2")]
+    await log.fence()
     assert await log.committed({}) == up_to({IN: 0})
 
 
@@ -236,3 +237,29 @@ async def test_what_was_sent_is_dealt_with_once_the_group_has_committed_more(clu
         while not await log.has_dealt_with(IN, {0: 1}):
             await asyncio.sleep(0.05)
     await log.discard()
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["all brokers were away", "somebody has deleted it"])
+async def test_a_group_that_tells_nothing_is_asked_once_more(deleted: bool) -> None:
+    """Where brokers go away between fencing and asking, nothing is told, as if the group had been deleted."""
+    broker = Broker(1)
+
+    async def pause(_: str) -> bool:
+        return False
+
+    def make_log() -> KafkaLog:
+        consumer = FakeConsumer(broker, pause)
+        consumer.assign([TopicPartition(IN, 0)])
+        clients = partial(FakeProducer, broker, pause), partial(FakeConsumer, broker, pause)
+        return KafkaLog(consumer, [IN], 0, "g", "", *clients)
+
+    first = make_log()
+    await first.fence()
+    await first.publish((), up_to({IN: 5}))
+    second = make_log()
+    await second.fence()
+    if deleted:
+        broker.offsets.clear()
+    else:
+        broker.come_back(1)
+    assert await second.committed({IN: 3}) == {IN: Done.up_to(3 if deleted else 5)}

@@ -24,6 +24,8 @@ from tests.simulation.kafka import Broker, FakeConsumer, FakeProducer
 
 NOW = 1_800_000_000.0
 SESSION_SECONDS = 30.0
+ASKED_AT = "2027-01-15T08:00:00Z"
+"""NOW, when somebody asks for states."""
 HAPPENINGS = ["kill", "kill", "zombie", "zombie", "join", "leave", "stop", "rebalance", "wake", "pause", "brokers"]
 
 
@@ -405,7 +407,7 @@ class SimulatedWorld:
         await asyncio.sleep(self.fate.random() * self.fate.choice((0.02, 2)))
         gone = self.store.learners.delete_records(learner)
         await asyncio.sleep(self.fate.random() * 2)
-        self.send([*map(no_state, gone), *state_requests(gone)])
+        self.send([*map(no_state, gone), *state_requests(gone, ASKED_AT)])
 
     async def administer(self) -> None:
         """Now and then the administrator asks for something."""
@@ -417,7 +419,7 @@ class SimulatedWorld:
     def _ask_for_states(self) -> None:
         """What `ratchet state republish` does, for one record or all."""
         keys = sorted(self.store.records.by_key)
-        self.send(state_requests(keys[: self.fate.choice((1, len(keys)))]))
+        self.send(state_requests(keys[: self.fate.choice((1, len(keys)))], ASKED_AT))
 
     def send(self, messages: Iterable[Outbound]) -> None:
         """As commands do, not as lanes."""

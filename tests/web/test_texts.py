@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import service.lanes.translate
+import service.lanes.usual
 from contracts.inbound import CompletionGranted, Source, StepDefinition
 from contracts.outbound import DeadLetterHeaders
 from rules import values
@@ -34,7 +35,9 @@ GROUPS_OF_CODE = (*TABLES, GROUP)
 """And these from the service."""
 TEMPLATES = "".join(path.read_text("utf-8") for path in sorted((HERE / "templates").glob("*.html")))
 CODE = "".join(path.read_text("utf-8") for path in sorted(HERE.parent.rglob("*.py")))
-TRANSLATE = Path(service.lanes.translate.__file__).read_text("utf-8")
+TRANSLATE = "".join(
+    Path(module.__file__ or "").read_text("utf-8") for module in (service.lanes.translate, service.lanes.usual)
+)
 CELLS = {
     word
     for table in SHIPPED
