@@ -318,7 +318,7 @@ def tell_states_past_the_lanes() -> Any:
 
 def erase_past_the_lanes() -> Any:
     """After an erasure tombstones are sent, and no lane is asked for one behind what it may just be telling."""
-    return patch.object(workers, "state_requests", lambda _: [])
+    return patch.object(workers, "state_requests", lambda *_: [])
 
 
 def forget_lanes_that_are_closing() -> Any:
@@ -352,18 +352,18 @@ MUTATIONS: dict[str, tuple[Mutation, range]] = {
     "seek to where the client stands": (seek_to_where_the_client_stands, range(300)),
     "move facts away with the write that brings them": (move_facts_away_with_the_write_that_brings_them, range(300)),
     "forget the history": (forget_the_history, range(300)),
-    "count requests again": (count_requests_again, range(500, 2000)),
+    "count requests again": (count_requests_again, range(1070, 2000)),
     "transactional id per process": (transactional_id_per_process, range(300)),
     "decide again while paused": (decide_again_while_paused, range(300)),
-    "forget what was in flight": (forget_what_was_in_flight, range(1150, 2650)),
+    "forget what was in flight": (forget_what_was_in_flight, range(1630, 2650)),
     "do not look for releases": (do_not_look_for_releases, range(300)),
     "look before the insert only": (look_before_the_insert_only, range(1000)),
     "decide about the erased": (decide_about_the_erased, range(50)),
     "delete before the tombstone": (delete_before_the_tombstone, range(50)),
     "forget what is not announced": (forget_what_is_not_announced, range(300)),
-    "restate with the last message": (restate_with_the_last_message, range(2800, 2830)),
+    "restate with the last message": (restate_with_the_last_message, range(2820, 3400)),
     "tell states past the lanes": (tell_states_past_the_lanes, range(300)),
-    "erase past the lanes": (erase_past_the_lanes, range(1000)),
-    "forget lanes that are closing": (forget_lanes_that_are_closing, range(1450, 2950)),
+    "erase past the lanes": (erase_past_the_lanes, range(200, 1000)),
+    "forget lanes that are closing": (forget_lanes_that_are_closing, range(2430, 3400)),
 }
 """Each with the seeds within which it must be caught."""
