@@ -44,9 +44,9 @@ CORES := $(shell getconf _NPROCESSORS_ONLN)
 check: lint
 	$(BIN)/pytest -n $(CORES) -m 'not servers and not long and not full' --ignore=tests/faults --ignore=tests/simulation
 
-# Twice as many processes as cores: tests wait for servers. Faults are tested alone, because others' tests would suffer them.
+# One process more than cores: tests wait for servers. Faults are tested alone, because others' tests would suffer them.
 test: lint
-	$(BIN)/pytest -n $$(($(CORES) * 2)) --dist loadfile --no-loadscope-reorder $(if $(FULL),,-m 'not full') --ignore=tests/faults
+	$(BIN)/pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder $(if $(FULL),,-m 'not full') --ignore=tests/faults
 	$(BIN)/pytest tests/faults
 
 contracts-check: install

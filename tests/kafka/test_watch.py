@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import AsyncMock, patch
 
@@ -97,8 +97,11 @@ def test_a_lane_that_gets_nothing_of_what_could_be_read_ends_the_process() -> No
         return {}
 
     async def live() -> None:
-        with virtual_clock(), patch.object(FakeConsumer, "getmany", stuck):
+        with virtual_clock(), ExitStack() as stack:
             world = await calm_world()
+            await asyncio.sleep(5)
+            assert [lane.state for lane in world.members[0].lanes.by_number.values()] == ["open"]
+            stack.enter_context(patch.object(FakeConsumer, "getmany", stuck))
             watching = asyncio.create_task(world.members[0].lanes._watch())
             await asyncio.sleep(1000)
             assert not watching.done(), "there was nothing to read"

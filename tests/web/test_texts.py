@@ -79,7 +79,7 @@ BUILT: Mapping[str, Collection[str]] = {
         *(f"granted_{certificate}" for certificate in said(values.GrantedCertificate)),
         "equivalency_step",
     },
-    "detail": {*re.findall(r'\("(\w+)", (?:message\.)?\1\)', TRANSLATE), "due_at"},
+    "detail": {*re.findall(r'(?<!Value)\("(\w+)", (?:message\.)?\1\)', TRANSLATE), "due_at"},
     "source": said(Source) | said(CompletionGranted.model_fields["source"].annotation),
     "step_kind": said(StepDefinition.model_fields["kind"].annotation),
     "table": {table.name for table in SHIPPED},
