@@ -88,11 +88,14 @@ class Settings(BaseSettings):
         -1, description="Copies of topics that `ratchet topics create` creates; -1: the broker's default"
     )
     batch_messages: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        24_000,
+        20_000,
         description="Messages that a lane takes together, at most; more than four lanes share four times as many",
     )
     batch_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = Field(
         12 * 1024 * 1024, description="Bytes of messages that a lane takes together, about; shared likewise"
+    )
+    batch_records: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        5_000, description="Records that a batch of a lane is about, at most; shared likewise"
     )
     new_facts_per_record: Annotated[int, Field(ge=1, le=2000)] = Field(
         200,

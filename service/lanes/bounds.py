@@ -36,6 +36,7 @@ class Bounds(NamedTuple):
 
     batch_messages: int
     batch_bytes: int
+    batch_records: int
     new_facts_per_record: int
     records_together: int
     facts_in_record: int
@@ -47,6 +48,5 @@ class Bounds(NamedTuple):
     def shared_by(self, lanes: int) -> "Bounds":
         """What waits in all lanes of a worker together does not grow with their number, beyond a few."""
         share = LANES_WITH_WHOLE_BATCHES / max(lanes, LANES_WITH_WHOLE_BATCHES)
-        return self._replace(
-            batch_messages=max(1, int(self.batch_messages * share)), batch_bytes=max(1, int(self.batch_bytes * share))
-        )
+        shared = ("batch_messages", "batch_bytes", "batch_records")
+        return self._replace(**{name: max(1, int(getattr(self, name) * share)) for name in shared})

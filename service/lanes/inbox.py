@@ -170,6 +170,8 @@ class Inbox:
                     return messages
                 if self._has_no_place_for(queue[0], of_record):
                     return messages
+                if len(of_record) >= bounds.batch_records and queue[0].key not in of_record:
+                    return messages
                 message = self._take(topic)
                 if not self._waits(message, of_record):
                     messages.append(message)

@@ -44,6 +44,15 @@ def keys_of(batch: Batch) -> list[str]:
     return [(message.key or b"").decode() for message in batch.messages]
 
 
+def test_a_batch_is_about_so_many_records_however_often_they_are_spoken_of() -> None:
+    log = log_of([("a", key) for key in ("x", "y", "x", "x", "z", "y", "z")])
+    inbox = Inbox(up_to(dict.fromkeys(TOPICS, 0)), bounds(100, 50)._replace(batch_records=2), 100)
+    hand_over(inbox, log)
+    assert keys_of(inbox.next_batch()) == ["x", "y", "x", "x"]
+    assert keys_of(inbox.next_batch()) == ["z", "y", "z"]
+    assert not len(inbox)
+
+
 def test_others_overtake_a_record_that_has_more_than_its_share() -> None:
     log = log_of([*[("a", "hot")] * 50, ("a", "x"), ("b", "y"), ("a", "hot"), ("a", "z")])
     inbox = Inbox(up_to(dict.fromkeys(TOPICS, 0)), bounds(100, 5), 100)
@@ -125,10 +134,10 @@ ACTS = st.lists(
 class Lane:
     """Owners of a lane, one after the other; each commits what it takes."""
 
-    def __init__(self, log: Log, batch_messages: int, share: int, keep_shares: int) -> None:
+    def __init__(self, log: Log, batch_messages: int, batch_records: int, share: int, keep_shares: int) -> None:
         self.log = log
         self.taken: list[Received] = []
-        self._made = bounds(batch_messages, share), keep_shares
+        self._made = bounds(batch_messages, share)._replace(batch_records=batch_records), keep_shares
         self._progress: Progress = up_to(dict.fromkeys(TOPICS, 0))
         self._inbox = Inbox(self._progress, *self._made)
 
@@ -167,12 +176,17 @@ class Lane:
                 assert is_done(batch.end, topic, message.key, message.offset) == (message in self.taken)
 
 
-@given(SAID, ACTS, st.integers(1, 12), st.integers(1, 4), st.integers(1, 3))
+@given(SAID, ACTS, st.integers(1, 12), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3))
 def test_each_message_is_taken_once_and_a_record_s_in_order(
-    said: list[tuple[str, str]], acts: list[tuple[str, int]], batch_messages: int, share: int, keep_shares: int
+    said: list[tuple[str, str]],
+    acts: list[tuple[str, int]],
+    batch_messages: int,
+    batch_records: int,
+    share: int,
+    keep_shares: int,
 ) -> None:
     """However much is read at a time, whoever takes over whenever, wherever an earlier owner had come to."""
-    lane = Lane(log_of(said), batch_messages, share, keep_shares)
+    lane = Lane(log_of(said), batch_messages, batch_records, share, keep_shares)
     for act, amount in [*acts, *[("read", 9), ("cut", 0), ("restart", 0)] * 200]:
         getattr(lane, act)(amount)
     assert sorted(lane.taken, key=str) == sorted((one for topic in TOPICS for one in lane.log[topic]), key=str)
