@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-ID_PATTERN = r"^[A-Za-z0-9._:@+-]{1,128}$"
+ONE_ID = r"[A-Za-z0-9._:@+-]{1,128}"
+ID_PATTERN = f"^{ONE_ID}$"
 """An id has no slash, so that a key of ids joined by slashes is unambiguous."""
 
 MAX_NUMBER = 2**31 - 1
@@ -123,8 +124,7 @@ def split_key(key: str) -> tuple[str, str, str]:
     return tenant_id, learner_id, course_id
 
 
-_ID = ID_PATTERN.strip("^$")
-_RECORD_KEY = re.compile(f"{_ID}/{_ID}/{_ID}".encode(), re.ASCII)
+_RECORD_KEY = re.compile(f"{ONE_ID}/{ONE_ID}/{ONE_ID}".encode(), re.ASCII)
 
 
 def is_record_key(key: bytes) -> bool:

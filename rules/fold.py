@@ -161,11 +161,11 @@ def decide_course(
         "met" if met else "not_met",
         "due" if _is_due(standing, definition, met, by.changed_at if at is None else at, awards_anew) else "not_due",
     ]
-    outcome, stays = row.then["course"], row.then["course"] not in VIA
-    if stays and row.then["certificate"] != "issue":
+    outcome = row.then["course"]
+    if outcome not in VIA and row.then["certificate"] != "issue":
         return standing, row.rule_id
     cause = Cause(by.message_id, by.changed_at, row.rule_id)
-    if stays:
+    if outcome not in VIA:
         issued = Certificate(attempt, "issued", cause)
         return Standing(steps, course, issued, standing.course_cause), row.rule_id
     course = Course(

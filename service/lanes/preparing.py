@@ -229,9 +229,10 @@ class Preparer:
 
     async def _definitions_first(self, messages: Sequence[Received]) -> tuple[Definitions, Sequence[Received]]:
         """The definitions among them, and all others, of which those that were rerouted come last."""
-        translated = await self._translate([message for message in messages if message.topic in MAY_DEFINE])
-        if not translated:
+        may_define = [message for message in messages if message.topic in MAY_DEFINE]
+        if not may_define:
             return {}, messages
+        translated = await self._translate(may_define)
         others = [message for message in messages if message.topic not in MAY_DEFINE]
         others += [message for message, item in translated if not isinstance(item, HeardDefinition)]
         return sort_out(translated).definitions, others

@@ -9,7 +9,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from contracts import headers, inbound
-from contracts.fields import MAX_NUMBER, course_key
+from contracts.fields import course_key
 from contracts.inbound import (
     AboutRecord,
     AttendanceChanged,
@@ -34,7 +34,7 @@ from rules.values import Fact, GrantedCertificate, Value
 from service.lanes.bounds import DEFINITION_PLACES, MESSAGE_BYTES
 from service.lanes.envelope import NoEnvelope, unwrapped
 from service.lanes.ports import Received, StoredDefinition
-from service.lanes.usual import details, details_of_upload, usual_attendance
+from service.lanes.usual import details, details_of_upload, usual_attendance, value_attended
 
 BY_NAME: Mapping[str, Topic] = {topic.name: topic for topic in CONSUMED}
 FOREIGN = {topic.name: foreign_fields(topic) for topic in CONSUMED}
@@ -227,11 +227,7 @@ def _certificate(message: CompletionGranted) -> GrantedCertificate:
 def _attended(message: AttendanceChanged) -> Value:
     if message.excused:
         return Value("excused", 0)
-    if message.attended_minutes is not None:
-        return Value("minutes", min(message.attended_minutes, MAX_NUMBER))
-    if message.attended_percent is not None:
-        return Value("percent", message.attended_percent)
-    return Value("attended", 100 if message.attended else 0)
+    return value_attended(message.attended_minutes, message.attended_percent, message.attended)
 
 
 _DEFINING = CourseDefined.model_fields.keys() - {"message_id", "changed_at", "actor", "reason"}

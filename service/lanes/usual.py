@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import DecodeError, Meta, Struct
 from msgspec.json import Decoder
 
-from contracts.fields import ID_PATTERN, MAX_NUMBER, course_key, parse_timestamp, record_key
+from contracts.fields import MAX_NUMBER, ONE_ID, course_key, parse_timestamp, record_key
 from contracts.inbound import Source
 from rules.values import Fact, Value
 from service.lanes.bounds import DETAIL_LIMIT
@@ -39,9 +39,7 @@ class _Attendance(Struct, gc=False, forbid_unknown_fields=True):
 
 
 _decode = Decoder(_Attendance).decode
-_ONE_ID = ID_PATTERN.strip("^$")
-_IDS = re.compile("/".join([_ONE_ID] * 7), re.ASCII)
-_VALUES = {True: Value("attended", 100), False: Value("attended", 0)}
+_IDS = re.compile("/".join([ONE_ID] * 7), re.ASCII)
 
 
 def usual_attendance(value: bytes) -> tuple[str, str, Fact] | None:
@@ -51,8 +49,8 @@ def usual_attendance(value: bytes) -> tuple[str, str, Fact] | None:
         changed_at = parse_timestamp(said.changed_at)
     except (DecodeError, ValueError, RecursionError):
         return None
-    attended = _attended(said)
-    if attended is None:
+    ways = said.attended_minutes, said.attended_percent, said.attended
+    if ways.count(None) != len(ways) - 1:
         return None
     session_id, upload_id = said.session_id, said.upload_id
     key = record_key(said.tenant_id, said.learner_id, said.course_id)
@@ -60,20 +58,17 @@ def usual_attendance(value: bytes) -> tuple[str, str, Fact] | None:
     if not _IDS.fullmatch(f"{key}/{others}/{'-' if upload_id is None else upload_id}"):
         return None
     details = details_of_upload(said.source, upload_id, said.actor, said.reason)
-    fact = Fact(said.message_id, changed_at, "attendance", said.event_id, session_id, attended, details)
+    fact = Fact(said.message_id, changed_at, "attendance", said.event_id, session_id, value_attended(*ways), details)
     return key, course_key(said.tenant_id, said.course_id), fact
 
 
-def _attended(said: _Attendance) -> Value | None:
-    """None unless it is said in exactly one way."""
-    minutes, percent, attended = said.attended_minutes, said.attended_percent, said.attended
-    if minutes is not None and percent is None and attended is None:
+def value_attended(minutes: int | None, percent: int | None, attended: bool | None) -> Value:
+    """Of the one that is said; minutes may be any number."""
+    if minutes is not None:
         return Value("minutes", min(minutes, MAX_NUMBER))
-    if minutes is None and percent is not None and attended is None:
+    if percent is not None:
         return Value("percent", percent)
-    if minutes is None and percent is None and attended is not None:
-        return _VALUES[attended]
-    return None
+    return Value("attended", 100 if attended else 0)
 
 
 @lru_cache(maxsize=1024)

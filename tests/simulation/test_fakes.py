@@ -53,17 +53,20 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
         yield made
 
 
-async def _in_memory() -> AsyncIterator[Cluster]:
-    broker = Broker(1)
+def log_in_memory(broker: Broker) -> KafkaLog:
+    """The only lane's."""
 
     async def pause(_: str) -> bool:
         return False
 
-    def make_log() -> KafkaLog:
-        consumer = FakeConsumer(broker, pause)
-        consumer.assign([TopicPartition(IN, 0)])
-        make_producer, make_reader = partial(FakeProducer, broker, pause), partial(FakeConsumer, broker, pause)
-        return KafkaLog(consumer, [IN], 0, "g", "", make_producer, make_reader)
+    consumer = FakeConsumer(broker, pause)
+    consumer.assign([TopicPartition(IN, 0)])
+    make_producer, make_reader = partial(FakeProducer, broker, pause), partial(FakeConsumer, broker, pause)
+    return KafkaLog(consumer, [IN], 0, "g", "", make_producer, make_reader)
+
+
+async def _in_memory() -> AsyncIterator[Cluster]:
+    broker = Broker(1)
 
     async def read() -> AsyncIterator[tuple[bytes | None, bytes | None]]:
         for record in broker.fetch(TopicPartition(OUT, 0), 0, 1000)[0]:
@@ -72,7 +75,7 @@ async def _in_memory() -> AsyncIterator[Cluster]:
     async def forget() -> None:
         broker._told = {TopicPartition(IN, 0): 2}, {TopicPartition(IN, 0): ""}
 
-    yield Cluster(make_log, read, forget)
+    yield Cluster(partial(log_in_memory, broker), read, forget)
 
 
 async def _on_kafka(server: Server) -> AsyncIterator[Cluster]:
@@ -243,20 +246,10 @@ async def test_what_was_sent_is_dealt_with_once_the_group_has_committed_more(clu
 async def test_a_group_that_tells_nothing_is_asked_once_more(deleted: bool) -> None:
     """Where brokers go away between fencing and asking, nothing is told, as if the group had been deleted."""
     broker = Broker(1)
-
-    async def pause(_: str) -> bool:
-        return False
-
-    def make_log() -> KafkaLog:
-        consumer = FakeConsumer(broker, pause)
-        consumer.assign([TopicPartition(IN, 0)])
-        clients = partial(FakeProducer, broker, pause), partial(FakeConsumer, broker, pause)
-        return KafkaLog(consumer, [IN], 0, "g", "", *clients)
-
-    first = make_log()
+    first = log_in_memory(broker)
     await first.fence()
     await first.publish((), up_to({IN: 5}))
-    second = make_log()
+    second = log_in_memory(broker)
     await second.fence()
     if deleted:
         broker.offsets.clear()
