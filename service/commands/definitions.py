@@ -46,18 +46,19 @@ def apply(file: FileArgument, wait: WaitOption = False, as_json: JsonOption = Fa
 
     async def work(settings: "Settings") -> "tuple[Candidate, Ended | None]":
         from service.admin.courses import apply as send
-        from service.admin.courses import candidate_of, read_definition
+        from service.admin.courses import candidate_of, count_behind, read_definition
         from service.kafka.sender import open_sender
         from service.mongo.store import open_store
 
         async with open_store(settings) as store:
             candidate = await candidate_of(store, read_definition(file), now(), str(file))
+            behind = await count_behind(store, candidate)  # before a worker begins with them
             if candidate.is_new:
                 async with open_sender(settings) as sender:
                     await send(sender, store, candidate)
                 if not as_json:
                     typer.echo(f"{candidate.key}: version {candidate.definition.version} was sent")
-            return candidate, await _ended(store, candidate, file) if wait else None
+            return candidate, await _ended(store, candidate, behind, file) if wait else None
 
     candidate, ended = run(work, stopped=STOPPED)
     version = candidate.definition.version
@@ -69,8 +70,8 @@ def apply(file: FileArgument, wait: WaitOption = False, as_json: JsonOption = Fa
     _tell(ended, as_json)
 
 
-async def _ended(store: "MongoStore", candidate: "Candidate", file: Path) -> "Ended":
-    ended = await _wait(store, candidate.key, candidate.definition.version)
+async def _ended(store: "MongoStore", candidate: "Candidate", behind: int, file: Path) -> "Ended":
+    ended = await _wait(store, candidate.key, candidate.definition.version, behind)
     if candidate.definition not in ended.seen.course.versions:
         raise FixConfiguration(
             f"{file}: version {candidate.definition.version} of {candidate.key} came from somebody else at the same "
@@ -89,10 +90,13 @@ def release(
     key = checked_key(tenant, course)
 
     async def work(settings: "Settings") -> "tuple[str, int, Ended | None]":
+        from service.admin.courses import reevaluation
         from service.admin.courses import release as let_go
         from service.mongo.store import open_store
 
         async with open_store(settings) as store:
+            before = (await store.courses.load([key])).get(key)
+            behind = 0 if before is None else (await reevaluation(store, before)).behind
             found = await let_go(store, key)
             if found is None:
                 return f"course {key} has no definition", 0, None
@@ -101,7 +105,7 @@ def release(
                 return f"course {key}: version {version} is not paused", version, None
             if not as_json:
                 typer.echo(f"{key}: version {version} is released")
-            return "", version, await _wait(store, key, version) if wait else None
+            return "", version, await _wait(store, key, version, behind) if wait else None
 
     refused, version, ended = run(work, stopped=STOPPED)
     if as_json:
@@ -113,11 +117,10 @@ def release(
     _tell(ended, as_json)
 
 
-async def _wait(store: "MongoStore", key: str, version: int) -> Ended:
-    """Show how many records are still behind, until none is or the definition is paused."""
+async def _wait(store: "MongoStore", key: str, version: int, records: int) -> Ended:
+    """Show how many records are still behind, of so many at first, until none is or the definition is paused."""
     from service.admin.courses import watch
 
-    records = await store.records.count_behind(key, version)
     told_at: float | None = time.monotonic() + TOLD_AFTER_SECONDS
     with progress_bar() as bar:
         task = bar.add_task("a worker takes the definition", total=None)

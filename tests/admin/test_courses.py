@@ -17,7 +17,10 @@ import pytest
 import yaml
 from pymongo import MongoClient
 
+from service.admin import courses
 from service.kafka.partitioner import partition_of
+from service.kafka.sender import Sender
+from service.mongo.store import MongoStore
 from tests.commands.test_commands import ATTENDED
 from tests.stack.service import RATCHET, Serving, World
 from tests.stack.wire import Wire
@@ -179,6 +182,23 @@ async def test_a_definition_sent_twice_before_a_worker_has_it_counts_once(
     await wire.settled()
     assert await wire.read("dead-letter") == []
     assert len(documents(world, "courses", {})[0]["versions"]) == 1
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+async def test_what_is_decided_before_the_command_looks_is_counted_too(
+    world: World, wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def applied_and_done(sender: Sender, store: MongoStore, candidate: courses.Candidate) -> None:
+        await apply(sender, store, candidate)
+        async for _ in courses.watch(store, candidate.key, candidate.definition.version):
+            pass
+
+    serving, apply = world.serve().wait_until_ready(), courses.apply
+    monkeypatch.setattr(courses, "apply", applied_and_done)
+    await run(world, "courses", "apply", str(write(tmp_path, TWO_EVENTS)))
+    await attend(wire, {"l-0": 60, "l-1": 30, "l-2": 60})
+    said = await run(world, "courses", "apply", str(write(tmp_path, ONE_EVENT)), "--wait")
+    assert said.stdout.endswith("acme/c-1: version 2: 3 records were decided again\n"), said
     assert await asyncio.to_thread(serving.stop) == 0
 
 
