@@ -3,6 +3,7 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes: none is to compile everything anew
 
 .PHONY: help install run check test lint contracts-check simulate faults interop soak bench requirements deploy-check docs clean
 
@@ -10,7 +11,7 @@ help:
 	@echo 'make run           servers, the service and the scenarios A, B, C, live; Ctrl-C stops (ONCE=1: ends by itself;'
 	@echo '                   EXAMPLES=1: with two services downstream, certificates and reporting)'
 	@echo 'make check         lint, types, and the tests that need no server: a minute, for the inner loop'
-	@echo 'make test          lint, types, unit and integration tests (FULL=1: also those that take minutes by their size)'
+	@echo 'make test          lint, types, unit and integration tests (FULL=1: all of the kind where one tells most, as CI does)'
 	@echo 'make contracts-check  what would break a reader or a writer since the last release, and what to do'
 	@echo 'make simulate      the lanes under random faults, in memory; SEEDS=n (default 10000)'
 	@echo 'make faults        every fault on real servers, 100,000 messages each: about an hour; writes tests/faults/RESULTS.md'
@@ -45,9 +46,10 @@ check: lint
 	$(BIN)/pytest -n $(CORES) -m 'not servers and not long and not full' --ignore=tests/faults --ignore=tests/simulation
 
 # One process more than cores: tests wait for servers. Faults are tested alone, because others' tests would suffer them.
+AMOUNT := $(if $(FULL),,-m 'not full')
 test: lint
-	$(BIN)/pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder $(if $(FULL),,-m 'not full') --ignore=tests/faults
-	$(BIN)/pytest tests/faults
+	$(BIN)/pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder $(AMOUNT) --ignore=tests/faults
+	$(BIN)/pytest $(AMOUNT) tests/faults
 
 contracts-check: install
 	$(BIN)/python -m contracts.compatibility

@@ -164,6 +164,7 @@ async def test_a_definition_is_applied_tried_shown_and_known(world: World, wire:
     assert await asyncio.to_thread(serving.stop) == 0
 
 
+@pytest.mark.full
 async def test_a_definition_sent_twice_before_a_worker_has_it_counts_once(
     world: World, wire: Wire, tmp_path: Path
 ) -> None:
@@ -250,6 +251,7 @@ def paused_courses(serving: Serving) -> int:
     return int(sum(map(float, found)))
 
 
+@pytest.mark.full
 async def test_certificates_for_those_who_completed_before_the_course_awarded_one(
     make_world: Callable[..., World], tmp_path: Path
 ) -> None:
@@ -306,6 +308,7 @@ def reassigned(learner: str) -> dict[str, Any]:
     return {**about, "learner_id": learner, "message_id": f"r-{learner}", "changed_at": "2026-01-03T00:00:00Z"}
 
 
+@pytest.mark.full
 async def test_a_worker_killed_in_the_middle_leaves_the_rest_to_its_successor(
     make_world: Callable[..., World], tmp_path: Path
 ) -> None:
@@ -345,6 +348,7 @@ def decided_again(world: World) -> list[dict[str, Any]]:
     return documents(world, "records", {"definition_version": 2})
 
 
+@pytest.mark.full
 async def test_a_batch_that_was_in_flight_when_the_definition_came(
     make_world: Callable[..., World], tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def damaged(whole: bytes, chance: random.Random) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", sorted(path.name for path in FILES.glob("F*") if not path.name.endswith(".json")))
 def test_damaged_files_are_read_or_refused_and_nothing_else(name: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pymongo import MongoClient
 
 from tests.admin.test_upload import everything_sent
@@ -26,6 +27,7 @@ def reassign(world: World, folder: Path, *options: str) -> "subprocess.Completed
     )
 
 
+@pytest.mark.full
 async def test_a_look_a_bound_and_the_leap(world: World, wire: Wire, tmp_path: Path) -> None:
     serving = world.serve().wait_until_ready()
     await wire.send([("course-defined", DEFINITION)])
@@ -136,6 +138,7 @@ async def everything_reassigned(wire: Wire) -> None:
     await everything_sent(wire)
 
 
+@pytest.mark.full
 async def test_an_interrupted_command_goes_on_and_a_finished_one_begins_anew(
     world: World, wire: Wire, tmp_path: Path
 ) -> None:
@@ -172,6 +175,7 @@ def interrupted_identity(file: Path) -> str:
     return Selection("acme", "c-1", file=file).identity
 
 
+@pytest.mark.full
 def test_what_is_asked_wrongly_is_said(world: World, tmp_path: Path) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text("learner\nl-1\nl 2\n")

@@ -154,6 +154,7 @@ async def test_unequal_partitions_are_refused(world: World) -> None:
         assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.full
 async def test_partitions_that_are_added_while_it_runs_are_told_of_and_taken_up(world: World, wire: Wire) -> None:
     if not world.broker.real:
         pytest.skip("the mock broker knows no CreatePartitions")
@@ -189,6 +190,7 @@ async def test_partitions_that_are_added_while_it_runs_are_told_of_and_taken_up(
     assert await asyncio.to_thread(again.stop) == 0
 
 
+@pytest.mark.full
 def test_start_up_errors_name_the_setting_and_end_in_time(world: World) -> None:
     quick = {"RATCHET_START_SECONDS": "3"}
     nowhere = f"127.0.0.1:{free_port()}"
@@ -207,6 +209,7 @@ def test_start_up_errors_name_the_setting_and_end_in_time(world: World) -> None:
         assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.full
 async def test_a_database_that_is_ahead_of_kafka_is_refused(world: World, wire: Wire) -> None:
     serving = world.serve().wait_until_ready()
     await wire.send([("course-defined", DEFINITION), ("attendance-changed", ATTENDED)])

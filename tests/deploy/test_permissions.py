@@ -21,7 +21,7 @@ MORE_UPLOADS = {
     "completions": "tenant,learner,course,completed at\nacme,{learner},{course},2026-01-05T09:00:00Z\n",
 }
 COURSE_TABLE = Path(rules.__file__).parent / "course.yaml"
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.full, pytest.mark.servers]
 
 
 @pytest.mark.parametrize("by", WAYS)

@@ -19,6 +19,7 @@ from tests.stack.servers import NotAvailable, Server
 from tests.stack.service import World
 from tests.stack.wire import Got, Wire
 
+pytestmark = pytest.mark.full
 GROUPS, TOPICS_TOOL = "consumer.group.ConsumerGroupCommand", "TopicCommand"
 LEARNERS = [f"l-{number}" for number in range(8)]
 

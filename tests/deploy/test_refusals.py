@@ -21,7 +21,7 @@ from tests.deploy.site import FULL, Right, Site, own_world, rights
 from tests.stack.service import Ran, World
 from tests.stack.wire import Wire
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.full, pytest.mark.servers]
 ADVICE = "allow it (deploy/permissions.yaml lists what each part needs)"
 
 

@@ -11,7 +11,7 @@ from tests.deploy.site import Site, own_world, rights
 from tests.stack.service import Serving
 from tests.stack.wire import Wire
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.full, pytest.mark.servers]
 SECRET = ("RATCHET_KAFKA_SASL_USERNAME", "RATCHET_KAFKA_SASL_PASSWORD", "RATCHET_MONGODB_URI")
 
 

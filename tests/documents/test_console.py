@@ -13,7 +13,11 @@ from tests.documents.scene import BEFORE, ROOT, Scene
 from tests.stack.service import RATCHET, World
 from tests.stack.wire import Wire
 
-PAGES = ("service/admin/README.md", "deploy/README.md", "contracts/README.md")
+PAGES = (
+    pytest.param("service/admin/README.md", marks=pytest.mark.full),
+    "deploy/README.md",
+    "contracts/README.md",
+)
 INBOUND = [topic.short for topic in TOPICS if topic.direction == "in"]
 WRITE = os.environ.get("WRITE_DOCUMENTS")
 

@@ -159,6 +159,7 @@ def verify(folder: Path, credentials: Sequence[Json], status_list: Json) -> list
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
+@pytest.mark.full
 async def test_nothing_is_issued_twice_whatever_comes_again(world: World, wire: Wire, tmp_path: Path) -> None:
     """Killed amid its work, again and again; read from the beginning again; and what is no change harms nothing."""
     serving = world.serve().wait_until_ready()
@@ -198,6 +199,7 @@ def forget_offsets(world: World) -> None:
     admin.delete_consumer_groups([group])[group].result()
 
 
+@pytest.mark.full
 async def test_who_joins_late_begins_with_where_records_stand(world: World, wire: Wire, tmp_path: Path) -> None:
     """No change of the time before is needed: what was revoked before is not valid here, if it is here at all."""
     serving = world.serve().wait_until_ready()
@@ -213,6 +215,7 @@ async def test_who_joins_late_begins_with_where_records_stand(world: World, wire
     assert await asyncio.to_thread(serving.stop) == 0
 
 
+@pytest.mark.full
 async def test_of_an_erased_learner_no_credential_is_left(world: World, wire: Wire, tmp_path: Path) -> None:
     serving = world.serve().wait_until_ready()
     service = Certificates(world, tmp_path)
@@ -228,6 +231,7 @@ async def test_of_an_erased_learner_no_credential_is_left(world: World, wire: Wi
     assert await asyncio.to_thread(serving.stop) == 0
 
 
+@pytest.mark.full
 def test_what_a_person_can_mend_is_one_line(world: World, tmp_path: Path) -> None:
     service = Certificates(world, tmp_path)
     for settings, told in (

@@ -247,6 +247,7 @@ async def test_a_life_as_it_is_told_by_the_real_service(world: World, wire: Wire
     assert counted(log)["states"] == 4 and "l-1" not in log and "acme" not in log
 
 
+@pytest.mark.full
 async def test_of_an_erased_learner_nothing_is_left(
     world: World, wire: Wire, reporting: Reporting, tmp_path: Path
 ) -> None:
@@ -273,6 +274,7 @@ async def test_of_an_erased_learner_nothing_is_left(
     assert await asyncio.to_thread(serving.stop) == 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("told", ["tombstone", "learner-erased"])
 async def test_each_word_of_an_erasure_is_enough(wire: Wire, on_sqlite: Reporting, told: str) -> None:
     await tell(wire, [state("anna"), state("anna", "c-2"), state("anna", attempt=2), state("ben")])
@@ -318,6 +320,7 @@ def view_of(states: Iterable[State]) -> set[Row]:
     return {(*place, *numbers) for place, numbers in cells.items()}
 
 
+@pytest.mark.full
 async def test_the_view_counts_right_live_late_and_again(wire: Wire, reporting: Reporting, tmp_path: Path) -> None:
     told = lives(60)
     half = len(told) // 2
@@ -337,6 +340,7 @@ async def test_the_view_counts_right_live_late_and_again(wire: Wire, reporting: 
     assert late.facts() == before, "who joins late"
 
 
+@pytest.mark.full
 async def test_a_process_that_is_killed_goes_on_where_its_data_ends(wire: Wire, reporting: Reporting) -> None:
     """At random, amid reading; each time, what is in the tables is what is before the offsets."""
     told = [state(f"l-{number}", sequence=number) for number in range(3000)]
@@ -371,6 +375,7 @@ def facts_there(reporting: Reporting) -> list[Row]:
         return []
 
 
+@pytest.mark.full
 async def test_what_is_no_state_is_skipped_and_harms_nothing(wire: Wire, reporting: Reporting) -> None:
     good, key = state("anna"), b"acme/anna/c-1"
     await tell(wire, [good])
@@ -449,6 +454,7 @@ def test_what_was_aborted_is_not_read(world: World, on_sqlite: Reporting) -> Non
     assert [row[1] for row in on_sqlite.facts()] == ["anna"]
 
 
+@pytest.mark.full
 async def test_a_record_goes_on_in_another_partition(world: World, wire: Wire, on_sqlite: Reporting) -> None:
     """Where partitions were added: there offsets begin anew, and the old ones may still be read again."""
     old = [state("anna", sequence=number) for number in (1, 2, 3)]
@@ -468,6 +474,7 @@ async def test_a_record_goes_on_in_another_partition(world: World, wire: Wire, o
     assert [(row[9], row[13]) for row in on_sqlite.facts()] == [("withdrawn", 4)]
 
 
+@pytest.mark.full
 async def test_partitions_that_are_added_while_it_runs_are_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     need_a_real_broker(world)
     monkeypatch.setattr(reading, "LOOK_AGAIN_SECONDS", 0.2)
@@ -489,6 +496,7 @@ async def test_partitions_that_are_added_while_it_runs_are_read(world: World, mo
     assert asked == [8, 9]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_cleanly(wire: Wire, on_sqlite: Reporting, number: signal.Signals) -> None:
     await tell(wire, [state("anna")])
@@ -499,6 +507,7 @@ async def test_a_signal_ends_it_cleanly(wire: Wire, on_sqlite: Reporting, number
     assert "Traceback" not in on_sqlite.log.read_text()
 
 
+@pytest.mark.full
 async def test_of_two_on_one_database_one_ends(wire: Wire, reporting: Reporting) -> None:
     """And nothing is written twice, or not at all."""
     processes = [reporting.start()]
@@ -519,6 +528,7 @@ async def test_of_two_on_one_database_one_ends(wire: Wire, reporting: Reporting)
     assert "somebody else has changed kafka_position" in line or "locked" in line
 
 
+@pytest.mark.full
 async def test_a_database_that_is_ahead_of_kafka_is_refused(wire: Wire, on_sqlite: Reporting) -> None:
     await tell(wire, [state("anna")])
     on_sqlite.read_all()
@@ -535,6 +545,7 @@ def said(ran: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
+@pytest.mark.full
 def test_errors_are_one_line_that_names_the_setting(on_sqlite: Reporting) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     wrong = [

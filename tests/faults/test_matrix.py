@@ -14,6 +14,7 @@ from tests.faults.report import table
 from tests.stack.servers import NotAvailable
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 async def test_the_promise_holds_when_workers_die_pause_and_come_back(tmp_path: Path) -> None:
     try:

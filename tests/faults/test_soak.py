@@ -22,6 +22,7 @@ def cases(*names: str) -> list[Case]:
     return [case for case in CASES if case.name in names]
 
 
+@pytest.mark.full
 async def test_a_very_short_soak_finds_nothing(tmp_path: Path) -> None:
     try:
         cluster = await asyncio.to_thread(start_cluster, tmp_path, 1)

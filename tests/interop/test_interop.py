@@ -10,7 +10,7 @@ from tests.interop import clients, plan
 from tests.interop.run import Came, run
 from tests.stack.servers import Server
 
-pytestmark = pytest.mark.timeout(900)  # the first time, packages are fetched
+pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]  # the first time, packages are fetched
 
 
 class Results(NamedTuple):

@@ -50,6 +50,7 @@ def padded(learner: str, size_bytes: int) -> bytes:
     return value[:-1] + b" " * (size_bytes - len(value)) + b"}"
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 async def test_neither_long_messages_nor_many_versions_take_memory(world: World, wire: Wire) -> None:
     if not world.broker.real:

@@ -10,6 +10,8 @@ from tests.commands.test_commands import ATTENDED, DEFINITION
 from tests.stack.service import Serving, World
 from tests.stack.wire import Wire
 
+pytestmark = pytest.mark.full
+
 
 def rebalances(serving: Serving) -> int:
     """How often the group gave a worker its lanes."""

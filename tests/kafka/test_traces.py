@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -74,6 +75,7 @@ async def test_a_trace_leads_from_the_message_to_the_change(world: World, wire: 
     assert len(spans(received)) >= 2, "the definition's batch has a span without links"
 
 
+@pytest.mark.full
 async def test_a_collector_that_is_away_harms_nobody(world: World, wire: Wire) -> None:
     serving = world.serve(RATCHET_TRACES_ENDPOINT=f"http://127.0.0.1:{free_port()}/v1/traces").wait_until_ready()
     await wire.send([("course-defined", DEFINITION), ("attendance-changed", ATTENDED)])

@@ -104,6 +104,7 @@ def test_what_waits_is_counted_in_messages(world: World) -> None:
     assert (told["total"]["lag_messages"], told["lanes"][LANE]["lag_messages"]) == (5, 5)
 
 
+@pytest.mark.full
 async def test_a_hanging_transaction_is_named_and_waited_for(world: World, wire: Wire) -> None:
     serving = world.serve().wait_until_ready()
     await wire.send([("course-defined", DEFINITION)])
@@ -140,6 +141,7 @@ def told(serving: Serving) -> list[dict[str, Any]]:
     return list(json.loads(serving.get("/readyz")[1])["hanging_transactions"])
 
 
+@pytest.mark.full
 async def test_messages_deleted_before_they_were_read_are_told_of(world: World, wire: Wire) -> None:
     serving = world.serve().wait_until_ready()
     await wire.send([("course-defined", DEFINITION)])
@@ -166,6 +168,7 @@ async def test_messages_deleted_before_they_were_read_are_told_of(world: World, 
     assert await asyncio.to_thread(serving.stop) == 0
 
 
+@pytest.mark.full
 async def test_a_lane_that_is_overtaken_while_it_waits_tells_of_it_too(world: World, wire: Wire) -> None:
     """At an open transaction, for example; a client that starts anew by itself where the topic begins would hide it."""
     serving = world.serve().wait_until_ready()

@@ -115,6 +115,7 @@ def damage(node: kafka.Node, topic: str, partition: int, value: bytes) -> None:
     segment.write_bytes(data)
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 async def test_a_damaged_batch_stops_its_lane_alone_until_somebody_skips_it(
     node: kafka.Node, database: Server, tmp_path: Path

@@ -38,6 +38,7 @@ async def calm_world() -> SimulatedWorld:
     return world
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("rest_seconds", [10, 119, 121, 1000])
 def test_the_first_message_after_a_rest_finds_the_worker_well(rest_seconds: int) -> None:
     async def live() -> None:

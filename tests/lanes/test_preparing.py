@@ -230,6 +230,7 @@ def messages(draw: st.DrawFn) -> Received:
     return received(topic, raw, draw(st.sampled_from([key, key, key, None, b"", b"elsewhere"])))
 
 
+@pytest.mark.full
 @settings(max_examples=400)
 @given(st.lists(st.lists(messages(), max_size=12), max_size=3))
 def test_random_batches_of_anything_find_no_other_way(batches: list[list[Received]]) -> None:

@@ -95,7 +95,7 @@ def in_order(arriving: list[Fact]) -> list[Fact]:
     return sorted(arriving, key=order)
 
 
-@pytest.mark.long
+@pytest.mark.full
 @settings(max_examples=300, deadline=None)
 @given(facts(), timelines())
 def test_the_same_tables_never_differ(arriving: list[Fact], known: Timeline) -> None:
@@ -117,7 +117,7 @@ def candidates(draw: st.DrawFn) -> Tables:
         return SHIPPED
 
 
-@pytest.mark.long
+@pytest.mark.full
 @settings(max_examples=400, deadline=None)
 @given(facts(), timelines(), candidates())
 def test_whatever_is_not_refused_can_be_compared_either_way_round(

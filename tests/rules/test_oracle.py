@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.full) for part in range(1, PARTS))])
 @pytest.mark.timeout(600)
 def test_rules_decide_as_the_reference_does(part: int) -> None:
     for seed in range(part, LIVES, PARTS):

@@ -81,7 +81,7 @@ def lives(draw: st.DrawFn) -> tuple[Batches, int]:
     return batches, draw(st.integers(1, 3))
 
 
-@pytest.mark.long
+@pytest.mark.full
 @settings(max_examples=500)
 @given(lives())
 def test_a_window_changes_nothing(life: tuple[Batches, int]) -> None:

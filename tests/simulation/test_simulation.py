@@ -15,7 +15,7 @@ import pytest
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.run import simulate, simulate_all
 
-SEEDS = 600
+FIRST_SEEDS, SEEDS = 60, 400
 
 
 @pytest.fixture(autouse=True)
@@ -26,10 +26,10 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.full
+@pytest.mark.parametrize("seeds", [range(FIRST_SEEDS), pytest.param(range(FIRST_SEEDS, SEEDS), marks=pytest.mark.full)])
 @pytest.mark.timeout(600)
-def test_seeds() -> None:
-    assert simulate_all(range(SEEDS)) == []
+def test_seeds(seeds: range) -> None:
+    assert simulate_all(seeds) == []
 
 
 def test_the_same_seed_gives_the_same_run_in_every_process() -> None:
@@ -47,6 +47,7 @@ def test_the_same_seed_gives_the_same_run_in_every_process() -> None:
     assert said[0].startswith("seed 7: ")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", MUTATIONS)
 @pytest.mark.filterwarnings("ignore")
 def test_every_mistake_is_caught(name: str) -> None:

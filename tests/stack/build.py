@@ -55,7 +55,9 @@ LANGUAGES = {
         (JARS, ("javac", "-cp", "jars/*", "-d", "classes", "Main.java")),
         ("java", "-Xmx512m", "-cp", "classes:jars/*", "Main"),
     ),
-    "interop/go": Language({"go": "apt-get install golang"}, (("go", "build", "-o", "interop", "."),), ("./interop",)),
+    "interop/go": Language(
+        {"go": "apt-get install golang"}, (("go", "build", "-gcflags=all=-N -l", "-o", "interop", "."),), ("./interop",)
+    ),
 }
 
 

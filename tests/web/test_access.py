@@ -391,6 +391,7 @@ def test_a_host_that_is_none(site: Site, local: Web, host: str) -> None:
             is_problem(answer, answer.status_code)
 
 
+@pytest.mark.full
 def test_others_are_served_only_with_an_identity_provider(site: Site) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1"):
         ran = site.world.run_process("web", check=False, RATCHET_WEB_HOST=host, RATCHET_WEB_PORT="0")

@@ -360,6 +360,7 @@ def test_an_id_beyond_the_end_begins_there(site: Site, tenant: str) -> None:
     assert next(stream).data is None
 
 
+@pytest.mark.full
 def test_so_many_streams_and_no_more(broken: Site) -> None:
     """Each reads Kafka for itself; who leaves makes room."""
     client = broken.as_("viewer", "acme")

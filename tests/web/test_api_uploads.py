@@ -222,6 +222,7 @@ def a_while_passes(world: World) -> None:
             mongo[world.name]["jobs"].update_one({"_id": job["_id"]}, {"$set": silent})
 
 
+@pytest.mark.full
 async def test_a_killed_process_leaves_what_another_goes_on_with(alone: Site, tenant: str) -> None:
     """Killed once while the rows are judged and once while they are sent; each row counts once."""
     many = 8000
@@ -552,6 +553,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_ends_its_job_and_nothing_else(site: Site, client: httpx2.Client, tenant: str, name: str) -> None:
     before = peak_bytes(site.web.process.pid)
@@ -566,6 +568,7 @@ def test_a_bomb_ends_its_job_and_nothing_else(site: Site, client: httpx2.Client,
     assert peak_bytes(site.web.process.pid) < before + MORE_BYTES
 
 
+@pytest.mark.full
 def test_many_rows_take_no_memory(site: Site, client: httpx2.Client, tenant: str) -> None:
     before = peak_bytes(site.web.process.pid)
     content = csv_of(tenant, [f"l-{number},c-1,e-1,ninety{'x' * 100}" for number in range(25_000)])
@@ -684,6 +687,7 @@ def test_jobs_that_do_not_exist(client: httpx2.Client) -> None:
     is_problem(client.get("/v1/uploads/nothing/rows"), 404)
 
 
+@pytest.mark.full
 def test_a_file_that_is_too_long(site: Site, tenant: str) -> None:
     web: Web = site.start(RATCHET_WEB_UPLOAD_BYTES="100000")
     try:

@@ -150,6 +150,7 @@ def test_scenario_a_a_reset_after_a_mass_upload_takes_the_step_and_not_the_cours
     assert "Course incomplete" in standing(page) and "66 %, incomplete" in standing(page)
 
 
+@pytest.mark.full
 def test_scenario_b_a_completion_by_hand_stays_when_attendance_is_reset(page: Page) -> None:
     upload(page, TENANT, "Learner,Attended percent", "ben,100")
     look(page, TENANT, "ben")
@@ -160,6 +161,7 @@ def test_scenario_b_a_completion_by_hand_stays_when_attendance_is_reset(page: Pa
     assert "live-1 0 %, incomplete" in standing(page)
 
 
+@pytest.mark.full
 def test_scenario_c_an_equivalency_stands_whatever_becomes_of_the_event(page: Page) -> None:
     told = upload(page, TENANT, "Learner,Equivalent course", "cleo,safety-100", kind="Equivalencies")
     assert "course gained 1" in told and "certificate gained 0" not in told
@@ -173,6 +175,7 @@ def test_scenario_c_an_equivalency_stands_whatever_becomes_of_the_event(page: Pa
     leads_to_rule(page, "completion-preserved")
 
 
+@pytest.mark.full
 def test_a_reassignment_removes_completion_and_certificate_and_can_be_taken_back(page: Page) -> None:
     attend(page, TENANT, "rita", 90)
     nav(page, "Reassign")
@@ -209,6 +212,7 @@ def test_a_reassignment_removes_completion_and_certificate_and_can_be_taken_back
     assert "Attempt 3" in stands and "reinstate the certificate" in newest(page)
 
 
+@pytest.mark.full
 def test_a_wrong_number_sends_no_reassignment(console: Console) -> None:
     with console.visit(UNFIT) as page:
         page.goto("/")
@@ -227,6 +231,7 @@ def test_a_wrong_number_sends_no_reassignment(console: Console) -> None:
         assert "completed by its steps" in standing(page)
 
 
+@pytest.mark.full
 def test_what_would_happen_if_is_told_and_changes_nothing(page: Page) -> None:
     attend(page, TENANT, "ina", 90)
     look(page, TENANT, "ina")
@@ -250,6 +255,7 @@ def test_what_would_happen_if_is_told_and_changes_nothing(page: Page) -> None:
     assert "evidence held" in standing(page) and page.locator(".timeline > li").count() == 1
 
 
+@pytest.mark.full
 def test_every_row_of_a_file_has_its_verdict_and_the_result_can_be_kept(page: Page) -> None:
     attend(page, TENANT, "vera", 0)
     lines = ("Learner,Event,Attended minutes,Remark", "vera,live-1,90,x", "emil,live-1,ninety,", "emil,live-9,90,")
@@ -273,6 +279,7 @@ def test_every_row_of_a_file_has_its_verdict_and_the_result_can_be_kept(page: Pa
     assert "acme,vera,safety-101,2,gains the step" in downloading.value.path().read_text("utf-8-sig")
 
 
+@pytest.mark.full
 def test_a_file_can_be_read_otherwise(page: Page) -> None:
     try_file(page, TENANT, "Person,Dauer", "olga,90")
     expect(page.get_by_role("alert").last).to_contain_text("Person")
@@ -282,6 +289,7 @@ def test_a_file_can_be_read_otherwise(page: Page) -> None:
     assert "accepted 1" in shown(page) and "Person learner_id" in shown(page)
 
 
+@pytest.mark.full
 def test_a_course_is_edited_previewed_applied_compared_and_released(page: Page) -> None:
     define(page, "k", TWO_STEPS)
     upload(page, "k", "Learner,Attended minutes", "anna,90", "ben,90", "cleo,90")
@@ -322,6 +330,7 @@ def _until(page: Page, text: str) -> None:
     raise AssertionError(shown(page))
 
 
+@pytest.mark.full
 def test_a_definition_that_is_none_is_told_what_is_wrong_and_kept(console: Console) -> None:
     with console.visit(UNFIT) as page:
         page.goto("/courses/n/new-one/edit")
@@ -332,6 +341,7 @@ def test_a_definition_that_is_none_is_told_what_is_wrong_and_kept(console: Conso
             assert page.get_by_label("Definition").input_value() == text
 
 
+@pytest.mark.full
 def test_a_dead_letter_is_looked_at_edited_and_sent_again(console: Console, page: Page) -> None:
     ids = {"tenant_id": TENANT, "learner_id": "lea", "course_id": COURSE, "message_id": "lea-1"}
     value = {**ids, "event_id": "live-1", "changed_at": "2126-01-01T00:00:00Z", "attended_minutes": 90}
@@ -365,6 +375,7 @@ def test_a_dead_letter_is_looked_at_edited_and_sent_again(console: Console, page
     assert "completed by its steps" in standing(page) and "reason: Its clock was wrong" in newest(page)
 
 
+@pytest.mark.full
 def test_lanes_are_shown_and_renewed(page: Page) -> None:
     nav(page, "Operations")
     expect(page.locator("#lanes tbody tr")).to_have_count(5)
@@ -375,6 +386,7 @@ def test_lanes_are_shown_and_renewed(page: Page) -> None:
     assert page.locator("#lanes[hx-get]").count() == 0
 
 
+@pytest.mark.full
 def test_a_learner_is_erased_by_their_own_id_only(console: Console) -> None:
     with console.visit(UNFIT, NOT_FOUND) as page:
         page.goto("/")
@@ -397,6 +409,7 @@ def test_a_learner_is_erased_by_their_own_id_only(console: Console) -> None:
         expect(first).not_to_contain_text("erna")
 
 
+@pytest.mark.full
 def test_language_and_zone_are_chosen_and_stay(page: Page) -> None:
     attend(page, TENANT, "doris", 90)
     look(page, TENANT, "doris")
@@ -436,6 +449,7 @@ def test_after_signing_out_nothing_is_shown(console: Console) -> None:
         expect(page.get_by_role("alert")).to_contain_text("This link was used already")
 
 
+@pytest.mark.full
 def test_a_page_that_renews_itself_leads_to_the_sign_in_when_the_session_is_over(console: Console) -> None:
     with console.visit() as page:
         page.goto("/operations")
@@ -443,6 +457,7 @@ def test_a_page_that_renews_itself_leads_to_the_sign_in_when_the_session_is_over
         page.wait_for_url("**/sign-in?next=/operations")
 
 
+@pytest.mark.full
 def test_without_javascript_an_upload_is_played_to_its_end(console: Console) -> None:
     with console.visit(java_script_enabled=False) as page:
         page.goto("/")
@@ -498,6 +513,7 @@ def test_everything_that_can_be_used_shows_where_the_focus_is(page: Page) -> Non
         assert page.evaluate("document.activeElement === document.body") or width == "3px"
 
 
+@pytest.mark.full
 def test_a_viewer_looks_and_is_offered_nothing_else(console: Console) -> None:
     state = signed_in(name="vera", roles=["viewer"], tenants=[TENANT])
     with console.visit("status of 403", NOT_FOUND, storage_state=state) as page:

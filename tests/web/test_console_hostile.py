@@ -52,6 +52,7 @@ ELSEWHERE = (
     "/..//example.org",
     "/.//example.org",
 )
+pytestmark = pytest.mark.full
 ANSWERS = "Failed to load resource: the server responded with a status of 4"
 
 

@@ -17,6 +17,7 @@ from tests.web import content
 from tests.web.browser import Console, csv, followed, keep, opened_console, shown, signed_in
 from tests.web.content import LONG, PATHS, TENANT, UPLOADS
 
+pytestmark = pytest.mark.full
 WIDE, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 RULES = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 """All that are on unless said otherwise, and WCAG 2.2's size of what is to be hit."""
@@ -60,6 +61,13 @@ def pages(console: Console) -> dict[str, str]:
     return content.pages(console)
 
 
+@pytest.fixture(scope="module")
+def page(console: Console) -> Iterator[Page]:
+    """One for all that only look: a fresh one for each takes longer than looking."""
+    with console.visit(ANSWERS) as opened:
+        yield opened
+
+
 def look(page: Page, name: str) -> None:
     """Nothing is wrong with it in any mode."""
     found: list[str] = []
@@ -76,10 +84,9 @@ def look(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*PATHS, *UPLOADS])
-def test_a_page_is_accessible_and_whole(console: Console, pages: dict[str, str], name: str) -> None:
-    with console.visit(ANSWERS) as page:
-        page.goto(pages[name])
-        look(page, name)
+def test_a_page_is_accessible_and_whole(page: Page, pages: dict[str, str], name: str) -> None:
+    page.goto(pages[name])
+    look(page, name)
 
 
 @pytest.mark.parametrize(
@@ -95,15 +102,15 @@ def test_a_page_is_accessible_and_whole(console: Console, pages: dict[str, str],
     ],
 )
 def test_an_id_of_128_characters_stands_there_whole(
-    console: Console, pages: dict[str, str], name: str, ids: list[str]
+    page: Page, pages: dict[str, str], name: str, ids: list[str]
 ) -> None:
-    with console.visit(viewport=PHONE) as page:
-        page.goto(pages[name])
-        text = page.locator("main").inner_text() + "".join(
-            page.locator("main [value]").evaluate_all("a => a.map(b => b.value)")
-        )
-        assert [one for one in ids if LONG[one] not in text] == []
-        assert all(len(LONG[one]) == 128 for one in ids)
+    page.set_viewport_size(PHONE)
+    page.goto(pages[name])
+    text = page.locator("main").inner_text() + "".join(
+        page.locator("main [value]").evaluate_all("a => a.map(b => b.value)")
+    )
+    assert [one for one in ids if LONG[one] not in text] == []
+    assert all(len(LONG[one]) == 128 for one in ids)
 
 
 def test_every_page_is_there_in_german_and_fits_a_phone(console: Console, pages: dict[str, str]) -> None:
