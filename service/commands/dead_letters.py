@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic_core import from_json
 
 from service.commands.common import MEND, NO, JsonOption, console, progress_count, run, table
 
@@ -163,6 +162,8 @@ def _milliseconds(since: str | None) -> int:
 
 
 def _edit(text: str) -> "Edit":
+    from pydantic_core import from_json
+
     from service.admin.dead_letters import Edit
 
     field, equals, value = text.partition("=")
