@@ -1,12 +1,12 @@
 """A backlog: produced first, then worked off by whoever is measured.
 
-Time runs from the first offsets that the group commits until everything is committed, so that the start of the process
-and the joining of the group are left out; they are reported apart. Every subject reads the same messages, in a group
-and a database of its own.
+Time runs from when the group has given out the partitions until everything is committed, so that the start of the
+process is left out; it is reported apart. Every subject reads the same messages, in a group and a database of its own.
 """
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
@@ -18,7 +18,6 @@ from tests.benchmarks.servers import Servers
 from tests.benchmarks.subjects import Subject, Worker
 from tests.benchmarks.usage import cpu_seconds, peak_memory_mb
 from tests.benchmarks.workloads import Workload, definitions
-from tests.stack.servers import stop_process
 from tests.stack.service import World
 
 LOOK_SECONDS = 0.01
@@ -77,15 +76,16 @@ class Backlog:
         try:
             with self._group(world.name) as group:
                 enough = min(self.messages, subject.messages or self.messages)
-                first = self._wait(group, worker, 1, START_SECONDS)
-                last = self._wait(group, worker, enough, limit_seconds)
-            memory_mb = peak_memory_mb(worker.process.pid)
+                joined = self._wait(lambda: group.is_joined(len(worker.processes)), group, worker, START_SECONDS)
+                first = self._wait(lambda: group.committed() > 0, group, worker, START_SECONDS)
+                last = self._wait(lambda: group.committed() >= enough, group, worker, limit_seconds)
+            memory_mb = max(map(peak_memory_mb, worker.pids))
         finally:
-            stop_process(worker.process, grace_seconds=30)
+            worker.stop()
             if database is None:
                 self._servers.drop(world.name)
         name = called or self.workload.name
-        _note(results, name, subject.name, first, last, (first.seconds - begin, memory_mb))
+        _note(results, name, subject.name, joined, last, (first.seconds - begin, memory_mb))
         if last.committed < self.messages:
             if last.committed < enough:
                 results.note(f"{name}, {subject.name}: stopped after {last.committed:,} of {self.messages:,} messages")
@@ -98,16 +98,14 @@ class Backlog:
     def _outbound(self) -> list[str]:
         return [self.prefix + name for name in OUTBOUND]
 
-    def _wait(self, group: Group, worker: Worker, enough: int, limit_seconds: float) -> Moment:
+    def _wait(self, until: Callable[[], bool], group: Group, worker: Worker, limit_seconds: float) -> Moment:
         deadline = time.monotonic() + limit_seconds
-        while True:
+        while not until() and not (group.known and time.monotonic() > deadline):
             worker.check()
-            committed = group.committed()
-            if committed >= enough or (committed and time.monotonic() > deadline):
-                own = cpu_seconds([worker.process.pid])
-                return Moment(time.monotonic(), committed, own, own + cpu_seconds(self._servers.processes))
             assert time.monotonic() < deadline, f"nothing was committed within {limit_seconds} s"
             time.sleep(LOOK_SECONDS)
+        own = cpu_seconds(worker.pids)
+        return Moment(time.monotonic(), group.committed(), own, own + cpu_seconds(self._servers.processes))
 
     def _check(self, subject: Subject, name: str, changes: int, results: Results) -> None:
         """What does less than its work is not measured."""
@@ -121,19 +119,16 @@ class Backlog:
 
 
 def _note(
-    results: Results, name: str, who: str, first: Moment, last: Moment, start_and_memory: tuple[float, float]
+    results: Results, name: str, who: str, joined: Moment, last: Moment, start_and_memory: tuple[float, float]
 ) -> None:
     start_seconds, memory_mb = start_and_memory
     results.add(name, who, measures.START, start_seconds)
     results.add(name, who, measures.MEMORY, memory_mb)
-    messages = last.committed - first.committed
-    if not messages:
-        results.note(f"{name}, {who}: too few messages for a rate")
-        return
-    results.add(name, who, measures.RATE, messages / (last.seconds - first.seconds))
+    messages = last.committed - joined.committed
+    results.add(name, who, measures.RATE, messages / (last.seconds - joined.seconds))
     per_million = MILLION / messages
-    results.add(name, who, measures.CPU, (last.worker_cpu_seconds - first.worker_cpu_seconds) * per_million)
-    results.add(name, who, measures.CPU_ALL, (last.all_cpu_seconds - first.all_cpu_seconds) * per_million)
+    results.add(name, who, measures.CPU, (last.worker_cpu_seconds - joined.worker_cpu_seconds) * per_million)
+    results.add(name, who, measures.CPU_ALL, (last.all_cpu_seconds - joined.all_cpu_seconds) * per_million)
 
 
 async def define(world: World) -> None:

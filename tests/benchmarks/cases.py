@@ -15,7 +15,17 @@ from tests.benchmarks.collection import Collection
 from tests.benchmarks.history import History
 from tests.benchmarks.results import Results
 from tests.benchmarks.servers import Servers
-from tests.benchmarks.subjects import BATCH_HANDLER, FLOOR, QUIX, RATCHET, STREAMS, TUTORIAL, WITHOUT_STATES, Subject
+from tests.benchmarks.subjects import (
+    BATCH_HANDLER,
+    FLOOR,
+    QUIX,
+    RATCHET,
+    STREAMS,
+    TUTORIAL,
+    TWO_WORKERS,
+    WITHOUT_STATES,
+    Subject,
+)
 from tests.benchmarks.workloads import Workload
 
 MESSAGES, RECORDS = 200_000, 20_000
@@ -120,7 +130,7 @@ CASES: Sequence[Case] = (
     _backlog(
         "mass upload",
         workloads.mass_upload,
-        *(FLOOR, RATCHET, WITHOUT_STATES, BATCH_HANDLER, QUIX, STREAMS, TUTORIAL),
+        *(FLOOR, RATCHET, TWO_WORKERS, WITHOUT_STATES, BATCH_HANDLER, QUIX, STREAMS, TUTORIAL),
     ),
     _backlog("hot record", workloads.hot_record, FLOOR, RATCHET),
     _backlog("redelivery", workloads.redelivery, RATCHET),

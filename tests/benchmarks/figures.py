@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tests.benchmarks import cases, rules, trickle
 from tests.benchmarks.history import History
-from tests.benchmarks.results import CALLS, CPU, FACTS, MEDIAN, MEMORY, P99, RATE, START, Results
+from tests.benchmarks.results import CALLS, CPU, CPU_ALL, FACTS, MEDIAN, MEMORY, P99, RATE, START, Results
 
 UPLOAD, HOT = "mass upload", "hot record"
 LONG, SHORT = (f"history of {facts:,} facts" for facts in (History.long_facts, History.short_facts))
@@ -121,6 +121,10 @@ def _absolute(results: Results) -> Iterator[Figure]:
     if beside_hot_ms is not None:
         says = "99th percentile of latency, ms, while 100,000 facts about one record wait in the same partition"
         yield Figure(says, beside_hot_ms, 2000, at_most=True)
+    one, two = (results.median(UPLOAD, who, CPU_ALL) for who in ("ratchet", "two ratchets"))
+    if one and two:
+        says = "two workers on twice the cores against one, by what all processes take for a message"
+        yield Figure(says, 2 * one / two, 1.8)
     memory_mb = results.median(cases.MEMORY, "ratchet", MEMORY)
     if memory_mb is not None:
         yield Figure("peak memory on a backlog of 1,000,000, MB", memory_mb, 200, at_most=True)

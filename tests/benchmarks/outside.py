@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from tests.benchmarks.workloads import Message
 
@@ -19,6 +20,7 @@ NOT_YET = {
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.GROUP_ID_NOT_FOUND,
     KafkaError._WAIT_COORD,
     KafkaError._TIMED_OUT,
 }
@@ -55,8 +57,10 @@ class Group:
         # a reader of uncommitted messages is told the offsets at once, not only once no transaction is open
         options = {"bootstrap.servers": address, "group.id": group, "isolation.level": "read_uncommitted"}
         self._consumer = Consumer({**options, **QUIET})
+        self._name, self._admin = group, AdminClient({"bootstrap.servers": address, **QUIET})
         self._partitions = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
-        self._committed = 0
+        self.known = 0
+        """How many messages it has done with, as last known."""
 
     def __enter__(self) -> Self:
         return self
@@ -68,6 +72,16 @@ class Group:
         """Messages in the topics."""
         return sum(self._consumer.get_watermark_offsets(each, ANSWER_SECONDS)[1] for each in self._partitions)
 
+    def is_joined(self, members: int) -> bool:
+        """Whether so many members, or more, have been told what is theirs."""
+        try:
+            described = self._admin.describe_consumer_groups([self._name])[self._name].result(ANSWER_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() not in NOT_YET:
+                raise
+            return False
+        return described.state == ConsumerGroupState.STABLE and len(described.members) >= members
+
     def committed(self) -> int:
         """Messages that the group has done with, as last known: nobody may know while a new group finds its broker."""
         try:
@@ -76,8 +90,8 @@ class Group:
             if error.args[0].code() not in NOT_YET:
                 raise
         else:
-            self._committed = sum(max(0, partition.offset) for partition in found)
-        return self._committed
+            self.known = sum(max(0, partition.offset) for partition in found)
+        return self.known
 
 
 def ends(address: str, topics: Iterable[str], partitions: int) -> dict[tuple[str, int], int]:

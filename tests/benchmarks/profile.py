@@ -77,7 +77,7 @@ def main() -> None:
 
         def start(world: World) -> Worker:
             worker = RATCHET.start(world)
-            command = [*_watched(output), str(worker.process.pid)]
+            command = [*_watched(output), str(worker.pids[0])]
             spies.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
             return worker
 

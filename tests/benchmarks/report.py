@@ -25,10 +25,10 @@ Ratios are of medians.
 - *Quix Streams*: state in RocksDB and a changelog, exactly once to Kafka, its own sink for MongoDB at least once.
 - *Kafka Streams*: the same in Java, exactly once (v2), without a database: nothing is left that could be queried. Its
   virtual machine is still warming up at first, and its time and CPU have that in them.
-- *ratchet*: `ratchet serve` with default settings; *without states*: with `RATCHET_STATE_TOPIC=false`.
-- The clock runs from the first committed offsets until everything is committed. *start to first commit* is the time
-  before, from the start of the process. The batches in hand at the first commit count in full though part of their
-  work is done: some percent.
+- *ratchet*: `ratchet serve` with default settings; *without states*: with `RATCHET_STATE_TOPIC=false`; *two ratchets*:
+  two of them on the same cores, which tells what they take for a message together.
+- The clock runs from when the group has given out its partitions until everything is committed. *start to first commit*
+  is counted from the start of the process.
 - *steady trickle*: 200 messages a second, from the send until a `read_committed` reader has the change.
   *100,000 facts about one record beside it*: the same, all in that record's partition, whose facts come at once.
 - *rules only*: one core, no I/O. zen-engine has the same course table and is asked by its fastest call.

@@ -18,7 +18,6 @@ from tests.benchmarks.results import Results
 from tests.benchmarks.servers import Servers
 from tests.benchmarks.subjects import Subject
 from tests.benchmarks.workloads import Message, attendance, record_key
-from tests.stack.servers import stop_process
 from tests.stack.service import World
 
 NAME = "steady trickle"
@@ -126,7 +125,7 @@ def measure(servers: Servers, subject: Subject, messages: int, results: Results,
     try:
         latencies_ms = asyncio.run(_run(world, messages, hot_messages))
     finally:
-        stop_process(worker.process, grace_seconds=30)
+        worker.stop()
         servers.drop(world.name)
     name = BESIDE_HOT if hot_messages else NAME
     if not hot_messages:
