@@ -125,6 +125,9 @@ def _note(
     results.add(name, who, measures.START, start_seconds)
     results.add(name, who, measures.MEMORY, memory_mb)
     messages = last.committed - joined.committed
+    if not messages:
+        results.note(f"{name}, {who}: too few messages for a rate")
+        return
     results.add(name, who, measures.RATE, messages / (last.seconds - joined.seconds))
     per_million = MILLION / messages
     results.add(name, who, measures.CPU, (last.worker_cpu_seconds - joined.worker_cpu_seconds) * per_million)
