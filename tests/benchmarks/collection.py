@@ -12,6 +12,7 @@ from contracts.fields import course_key_of
 from service.lanes.ports import StoredRecord
 from service.mongo.documents import record_document
 from tests.benchmarks.backlog import Backlog, define
+from tests.benchmarks.history import forget_topics
 from tests.benchmarks.results import DISK, DOCUMENT, INDEXES, Results
 from tests.benchmarks.servers import Servers
 from tests.benchmarks.standing import make_standing, new_messages
@@ -51,6 +52,8 @@ class Collection:
         in_turn = list(self._collections.items())
         for called, database in in_turn if time % 2 else reversed(in_turn):
             backlog.measure(RATCHET, results, called, database)
+            world = self._servers.world(database=database)
+            asyncio.run(forget_topics(world, map(record_key, self._records)))
 
 
 def _insert(world: World, numbers: Iterable[int], record: StoredRecord) -> None:
