@@ -52,7 +52,7 @@ def apply(file: FileArgument, wait: WaitOption = False, as_json: JsonOption = Fa
 
         async with open_store(settings) as store:
             candidate = await candidate_of(store, read_definition(file), now(), str(file))
-            behind = await count_behind(store, candidate)  # before a worker begins with them
+            behind = await count_behind(store, candidate) if wait else 0  # before a worker begins with them
             if candidate.is_new:
                 async with open_sender(settings) as sender:
                     await send(sender, store, candidate)
@@ -96,7 +96,7 @@ def release(
 
         async with open_store(settings) as store:
             before = (await store.courses.load([key])).get(key)
-            behind = 0 if before is None else (await reevaluation(store, before)).behind
+            behind = (await reevaluation(store, before)).behind if wait and before is not None else 0
             found = await let_go(store, key)
             if found is None:
                 return f"course {key} has no definition", 0, None

@@ -6,11 +6,12 @@ process is left out; it is reported apart. Every subject reads the same messages
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
-from service.mongo.store import connect
+from service.mongo.store import MongoStore, connect
 from tests.benchmarks import results as measures
 from tests.benchmarks.outside import Group, count, ends, produce
 from tests.benchmarks.results import Results
@@ -134,13 +135,20 @@ def _note(
     results.add(name, who, measures.CPU_ALL, (last.all_cpu_seconds - joined.all_cpu_seconds) * per_million)
 
 
+@asynccontextmanager
+async def store_of(world: World) -> AsyncIterator[MongoStore]:
+    """The world's database as a worker has it."""
+    uri, database = world.settings["RATCHET_MONGODB_URI"], world.settings["RATCHET_MONGODB_DATABASE"]
+    store = connect(uri, database, world.name, {})
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 async def define(world: World) -> None:
     """Put the courses into the world's database: they were defined long before."""
-    database = world.settings["RATCHET_MONGODB_DATABASE"]
-    store = connect(world.settings["RATCHET_MONGODB_URI"], database, world.name, {})
-    try:
+    async with store_of(world) as store:
         await store.prepare()
         for course in definitions():
             await store.courses.save(course)
-    finally:
-        await store.close()

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from service.mongo.store import connect
-from tests.benchmarks.backlog import Backlog, define
+from tests.benchmarks.backlog import Backlog, define, store_of
 from tests.benchmarks.results import Results
 from tests.benchmarks.servers import Servers
 from tests.benchmarks.standing import Standing, make_standing, new_messages
@@ -56,30 +55,23 @@ class History:
 
 async def forget_topics(world: World, keys: Iterable[str]) -> None:
     """Records as if all had been announced long ago: the next worker reads other topics than those it came from."""
-    store = connect(world.settings["RATCHET_MONGODB_URI"], world.settings["RATCHET_MONGODB_DATABASE"], world.name, {})
-    try:
+    async with store_of(world) as store:
         remaining = iter(keys)
         while some := list(itertools.islice(remaining, SAVED_TOGETHER)):
             known = await store.records.load(some)
             settled = [replace(one, pending=(), asked={}, restated=None) for one in known.values()]
             assert await store.records.save(settled), "nobody else writes here"
-    finally:
-        await store.close()
 
 
 async def save(world: World, keys: list[str], record: Standing) -> None:
     """The course definitions, and the same record under each key."""
     await define(world)
-    database = world.settings["RATCHET_MONGODB_DATABASE"]
-    store = connect(world.settings["RATCHET_MONGODB_URI"], database, world.name, {})
-    try:
+    async with store_of(world) as store:
         for first in range(0, len(keys), SAVED_TOGETHER):
             some = [record.under(key) for key in keys[first : first + SAVED_TOGETHER]]
             for one in some:
                 await store.records.save_history(one.pages)
             assert await store.records.save([one.stored for one in some]), "nobody else writes here"
-    finally:
-        await store.close()
 
 
 def _history(facts: int) -> str:

@@ -15,7 +15,7 @@ import pytest
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.run import simulate, simulate_all
 
-FIRST_SEEDS, SEEDS = 60, 400
+FIRST_SEEDS, SEEDS = 60, 600
 
 
 @pytest.fixture(autouse=True)

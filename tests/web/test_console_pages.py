@@ -102,15 +102,15 @@ def test_a_page_is_accessible_and_whole(page: Page, pages: dict[str, str], name:
     ],
 )
 def test_an_id_of_128_characters_stands_there_whole(
-    page: Page, pages: dict[str, str], name: str, ids: list[str]
+    console: Console, pages: dict[str, str], name: str, ids: list[str]
 ) -> None:
-    page.set_viewport_size(PHONE)
-    page.goto(pages[name])
-    text = page.locator("main").inner_text() + "".join(
-        page.locator("main [value]").evaluate_all("a => a.map(b => b.value)")
-    )
-    assert [one for one in ids if LONG[one] not in text] == []
-    assert all(len(LONG[one]) == 128 for one in ids)
+    with console.visit(viewport=PHONE) as page:
+        page.goto(pages[name])
+        text = page.locator("main").inner_text() + "".join(
+            page.locator("main [value]").evaluate_all("a => a.map(b => b.value)")
+        )
+        assert [one for one in ids if LONG[one] not in text] == []
+        assert all(len(LONG[one]) == 128 for one in ids)
 
 
 def test_every_page_is_there_in_german_and_fits_a_phone(console: Console, pages: dict[str, str]) -> None:
