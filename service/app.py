@@ -19,9 +19,6 @@ from service.web.health import serve_health
 
 log = logging.getLogger(__name__)
 
-GARBAGE_THRESHOLDS = 20_000, 20, 20
-"""A batch makes many objects and no cycles: Python's own thresholds would look for some all the time."""
-
 M_ARENA_MAX = -8
 SWITCH_SECONDS = 0.0005
 """A thread of the database's driver needs the interpreter for moments only; it would wait ten times as long for it."""
@@ -29,7 +26,6 @@ SWITCH_SECONDS = 0.0005
 
 def _tune_interpreter() -> None:
     gc.freeze()  # what is there by now stays; collecting need not look at it again
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
     sys.setswitchinterval(SWITCH_SECONDS)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:  # glibc would give each thread of the driver memory of its own, and never take it back

@@ -1,5 +1,6 @@
 """The command `ratchet`, wired. Exit status: 0 done, 1 the answer is no, 2 mend something first, 3 start it again."""
 
+import gc
 import os
 import sys
 from typing import Annotated
@@ -15,6 +16,9 @@ from service.commands.learner import learner_app
 from service.commands.rules import rules_app
 from service.commands.state import state_app
 from service.commands.upload import upload_app
+
+GARBAGE_THRESHOLDS = 20_000, 20, 20
+"""Imports and batches make many objects and no cycles: Python's own thresholds would look for some all the time."""
 
 app = typer.Typer(
     name="ratchet",
@@ -75,6 +79,7 @@ def _ratchet(
 
 def main() -> None:
     """The command. What it cannot write is an error like any other, without a traceback."""
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     try:
         app()
     except OSError as error:
