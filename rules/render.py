@@ -11,7 +11,12 @@ END = "<!-- decision tables: end -->"
 
 def markdown(tables: Tables = SHIPPED) -> str:
     """All tables, a Markdown table each."""
-    return "\n".join(_table(table) for table in (tables.course, tables.step, tables.arrival))
+    return "\n".join(map(_table, in_reading_order(tables)))
+
+
+def in_reading_order(tables: Tables) -> tuple[Table, ...]:
+    """All of them: first what becomes of a course."""
+    return tables.course, tables.step, tables.arrival, tables.evidence
 
 
 def cells(table: Table) -> list[list[str]]:

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
     from rules.tables import Table as DecisionTable
 
-rules_app = typer.Typer(help="Prints the decision tables; checks and tries a candidate.", invoke_without_command=True)
+rules_app = typer.Typer(
+    help="Prints the decision tables; checks and tries a candidate.",
+    epilog="Example: ratchet rules --json",
+    invoke_without_command=True,
+)
 CandidateArgument = Annotated[Path, typer.Argument(help="YAML, one table, like rules/course.yaml.")]
 
 
@@ -22,12 +26,13 @@ def rules(context: typer.Context, as_json: JsonOption = False) -> None:
     """Print the decision tables, or check a candidate for one of them."""
     if context.invoked_subcommand is not None:
         return
+    from rules.render import in_reading_order
     from rules.tables import SHIPPED
 
     if as_json:
         typer.echo(json.dumps({one.name: [row._asdict() for row in one.rows] for one in SHIPPED}))
         return
-    for one in (SHIPPED.course, SHIPPED.step, SHIPPED.arrival):
+    for one in in_reading_order(SHIPPED):
         console().print(_rules_table(one))
 
 
