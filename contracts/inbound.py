@@ -1,4 +1,4 @@
-"""Messages that Ratchet reads. Every field's rule is contracts.md's; a message that breaks one is a dead letter."""
+"""Messages that Ratchet reads (README.md, Send). One that breaks a field's rule is a dead letter."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self

@@ -1,4 +1,4 @@
-"""What a reassignment, or its withdrawal, does to a record (domain.md, P3, Disorder and Beyond the article).
+"""What a reassignment, or its withdrawal, does to a record (README.md, P3 and Beyond the tables).
 
 A reassignment in force ends an attempt and begins the next one; one that is withdrawn is counted as if it had not been.
 The ground of an attempt is where it began and from where its steps count. A completion that ends is kept with its

@@ -1,4 +1,4 @@
-"""Places facts and definitions in a record, in whatever order they arrive, and says what changed (domain.md, Disorder).
+"""Places facts and definitions in a record, in whatever order they arrive, and says what changed (README.md, Order).
 
 `decide` takes one fact, `redecide` one newer definition. Both return the record as it is then and the changes to be
 announced. A completion once decided is carried in the record's standing, so counting again never takes it away.

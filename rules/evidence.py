@@ -1,6 +1,6 @@
 """What is said beside a completion: whether the steps still meet what it was earned under, and until when it is valid.
 
-Both follow the definition that was in force at `completed_at` (domain.md, Disorder, Evidence). Where that one cannot
+Both follow the definition that was in force at `completed_at` (README.md, Evidence and expiry). Where that one cannot
 decide what is said of a step today, the attempt is counted again as if no definition had followed it.
 """
 

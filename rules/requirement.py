@@ -1,4 +1,4 @@
-"""The arithmetic of requirements, in integers only (domain.md, Percent and requirement).
+"""The arithmetic of requirements, in integers only (README.md, Requirement).
 
 An event is met when `attended * 100 >= threshold_percent * scheduled` over the sum of its sessions that are neither
 cancelled nor excused for the learner. An event-level value replaces the session values set before it and counts as that

@@ -15,7 +15,7 @@ import yaml
 from rules import bounded_yaml
 
 SOURCES = ("P1", "P2", "P3", "P4", "A", "B", "C", "beyond")
-"""The product article's principles and scenarios, and what administrators say beyond it (domain.md)."""
+"""Principles, scenarios, and what is decided beyond them (README.md)."""
 ANY = "any"
 
 

@@ -27,7 +27,7 @@ class Value(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Fact(Struct, frozen=True, gc=False, array_like=True):
-    """One validated inbound message about one record (domain.md, Facts)."""
+    """One validated inbound message about one record (README.md, Words)."""
 
     message_id: str
     changed_at: Instant
@@ -109,7 +109,7 @@ Timeline = tuple[CourseDefinition, ...]
 
 
 def timeline(versions: Iterable[CourseDefinition]) -> Timeline:
-    """Order of versions is order of effect: none takes effect before the version it follows (domain.md, Disorder)."""
+    """Order of versions is order of effect: none takes effect before the version it follows (README.md)."""
     ordered: list[CourseDefinition] = []
     for definition in sorted(versions, key=lambda definition: definition.version):
         effective_at = max(definition.effective_at, ordered[-1].effective_at) if ordered else definition.effective_at

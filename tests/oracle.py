@@ -1,9 +1,9 @@
-"""A naive reference of what is decided, written from the specification of the domain alone, not from `rules`.
+"""A naive reference of what is decided, written from a specification of the domain, apart from `rules`.
 
 At each arrival everything known is sorted and counted again from the very beginning: no windows, no shortcuts. What is
 remembered is only what must be: which completions and certificates have been announced (`Announced`), and which late
-facts were overridden when they arrived. Docstrings quote the specification. `tests/rules/test_oracle.py` holds `rules`
-against it; where the specification left room, `rules/README.md` says what both do.
+facts were overridden when they arrived. Docstrings quote that. `tests/rules/test_oracle.py` holds `rules`
+against it; where it left room, `rules/README.md` says what both do.
 """
 
 from __future__ import annotations

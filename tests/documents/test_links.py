@@ -7,6 +7,7 @@ from tests.documents.scene import ROOT
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+PAGE = re.compile(r"(?<![%\w])[a-zA-Z_-]+\.md\b")
 ELSEWHERE = ("http://", "https://")
 
 
@@ -36,6 +37,14 @@ def test_links_lead_somewhere() -> None:
             assert target.exists(), f"{page.relative_to(ROOT)}: {link}"
             if anchor:
                 assert anchor in anchors(target), f"{page.relative_to(ROOT)}: {link}"
+
+
+def test_what_code_refers_to_is_a_page() -> None:
+    named = {page.name for page in pages()}
+    for folder in ("rules", "contracts", "service", "tests", "deploy"):
+        for path in (path for end in ("py", "yaml", "json") for path in (ROOT / folder).rglob(f"*.{end}")):
+            for page in PAGE.findall(path.read_text("utf-8", errors="replace")):
+                assert page in named, f"{path.relative_to(ROOT)}: {page}"
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:

@@ -1,11 +1,11 @@
-"""What must hold of deciding whatever the facts and the order of their arrival (domain.md, Disorder)."""
+"""What must hold of deciding whatever the facts and the order of their arrival (rules/README.md, Beyond the tables)."""
 
 from fractions import Fraction
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.decide import MessageIdReused, decide, redecide
@@ -146,7 +146,6 @@ def shown(record: Record) -> dict[str, tuple[int, bool]]:
 
 
 @pytest.mark.long
-@settings(max_examples=250)
 @given(facts(), timelines(), st.data())
 def test_steps_and_attempt_end_the_same_for_every_order_of_arrival(
     arriving: list[Fact], known: Timeline, data: st.DataObject
@@ -159,7 +158,6 @@ def test_steps_and_attempt_end_the_same_for_every_order_of_arrival(
 
 
 @pytest.mark.long
-@settings(max_examples=250)
 @given(facts(), timelines())
 def test_a_completion_is_taken_back_only_by_a_reassignment_or_its_withdrawal(
     arriving: list[Fact], known: Timeline
@@ -194,7 +192,6 @@ def test_a_completion_is_taken_back_only_by_a_reassignment_or_its_withdrawal(
 
 
 @pytest.mark.long
-@settings(max_examples=250)
 @given(facts(), timelines())
 def test_what_is_completed_in_order_of_time_is_completed_in_every_order(arriving: list[Fact], known: Timeline) -> None:
     """But for late values that were overridden; the other way round, what was announced cannot be unsaid."""
@@ -209,7 +206,6 @@ def test_what_is_completed_in_order_of_time_is_completed_in_every_order(arriving
 
 
 @pytest.mark.long
-@settings(max_examples=150)
 @given(facts(), timelines(), st.data())
 def test_duplicates_change_nothing(arriving: list[Fact], known: Timeline, data: st.DataObject) -> None:
     record, _ = arrive(arriving, known)
@@ -225,7 +221,6 @@ def test_duplicates_change_nothing(arriving: list[Fact], known: Timeline, data: 
 
 
 @pytest.mark.long
-@settings(max_examples=150)
 @given(facts(), timelines())
 def test_changes_are_numbered_without_gap_and_join_up(arriving: list[Fact], known: Timeline) -> None:
     assert_joined_up(*arrive(arriving, known))
@@ -245,7 +240,6 @@ def assert_joined_up(record: Record, announced: list[Change]) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=150)
 @given(facts(), timelines(most=1))
 def test_in_order_and_all_at_once_give_the_same(arriving: list[Fact], known: Timeline) -> None:
     """Facts that waited for their definition end as they would have ended had it been there from the start."""
@@ -261,7 +255,6 @@ def test_in_order_and_all_at_once_give_the_same(arriving: list[Fact], known: Tim
 
 
 @pytest.mark.long
-@settings(max_examples=250)
 @given(facts(), timelines(), st.data())
 def test_definitions_may_come_in_between(arriving: list[Fact], known: Timeline, data: st.DataObject) -> None:
     """Changes join up, and steps end the same, wherever among the facts the definitions arrive."""
@@ -290,7 +283,6 @@ def test_definitions_may_come_in_between(arriving: list[Fact], known: Timeline, 
 
 
 @pytest.mark.long
-@settings(max_examples=150)
 @given(facts(), timelines())
 def test_deciding_again_under_a_known_definition_changes_nothing(arriving: list[Fact], known: Timeline) -> None:
     record, _ = redecide(arrive(arriving, known)[0], known, 0)
@@ -301,7 +293,6 @@ def test_deciding_again_under_a_known_definition_changes_nothing(arriving: list[
 
 
 @pytest.mark.long
-@settings(max_examples=250)
 @given(step_definitions("e1"), st.none() | values, st.dictionaries(st.sampled_from(SESSIONS), values))
 def test_percent_against_exact_fractions(step: StepDefinition, base: Value | None, sessions: dict[str, Value]) -> None:
     percent, verdict, _ = measure(step, base, sessions)

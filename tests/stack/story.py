@@ -1,4 +1,4 @@
-"""The article's scenarios as messages, and how each must end."""
+"""The scenarios A, B and C as messages, and how each must end."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""A world with something on every page of the console: the article's scenarios, long ids, a paused course, letters."""
+"""A world with something on every page of the console: the scenarios A, B and C, long ids, a paused course, letters."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The console as administrators and operators use it: the article's scenarios and the rest, by clicking only."""
+"""The console as administrators and operators use it: the scenarios A, B and C and the rest, by clicking only."""
 
 import json
 import re
