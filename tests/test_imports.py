@@ -47,7 +47,7 @@ VALUES = {"service.mongo.audit", "service.mongo.jobs", "service.mongo.listing"}
 HOME = {
     "motor": {"mongo"},
     "pymongo": {"mongo"},
-    "bson": {"admin", "mongo"},
+    "bson": {"mongo"},
     "aiokafka": {"kafka"},
     "faststream": {"kafka"},
     "starlette": {"web"},

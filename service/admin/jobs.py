@@ -10,12 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from bson import ObjectId
-
 from service.admin.desk import Desk
 from service.admin.job_work import Done, Stopped, Watched, do
 from service.errors import FixConfiguration, WaitAndRetry
-from service.mongo.jobs import Job, new_id
+from service.mongo.jobs import FileId, Job, new_id
 from service.mongo.store import open_store
 from service.settings import PREFIX, Settings
 
@@ -155,7 +153,7 @@ class Worker:
     async def _end(self, job: Job, watched: Watched, done: Done, error: str | None) -> None:
         jobs = self._store.jobs
         await jobs.beat(job.id, self._name, watched.total, watched.done, None)
-        made: dict[str, ObjectId] = {name: await jobs.keep_file(content) for name, content in done.files.items()}
+        made: dict[str, FileId] = {name: await jobs.keep_file(content) for name, content in done.files.items()}
         await jobs.end(job.id, self._name, error, done.report if error is None else None, made, done.row_count)
 
 

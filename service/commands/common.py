@@ -100,6 +100,11 @@ def console() -> "Console":
     return Console() if sys.stdout is not None and sys.stdout.isatty() else Console(width=160)
 
 
+def number_of(count: int, name: str) -> str:
+    """So many of these."""
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
 def dead_letters(count: int) -> str:
     """What is said of messages that were refused; nothing where none was."""
     if not count:

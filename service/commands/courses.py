@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.clock import now
-from service.commands.common import NO, JsonOption, check_ids, console, progress_bar, run, table
+from service.commands.common import NO, JsonOption, check_ids, console, number_of, progress_bar, run, table
 from service.commands.upload import effects_table
 
 if TYPE_CHECKING:
@@ -56,17 +56,13 @@ def state_of(seen: "Reevaluation") -> str:
     """In words; none where nothing is left to do."""
     if seen.state == "paused":
         return f"paused: {_too_many(seen.course)}; ratchet courses release {seen.course.key.replace('/', ' ')}"
-    return f"{seen.behind:,} records are being decided again" if seen.behind else ""
+    return f"{number_of(seen.behind, 'record')} being decided again" if seen.behind else ""
 
 
 def _too_many(course: "StoredCourse") -> str:
     if course.would_complete:
-        return f"would complete more than {course.would_complete - 1:,} learners"
-    return f"would issue more than {_certificates(course.would_certify - 1)}"
-
-
-def _certificates(count: int) -> str:
-    return f"{count:,} certificate{'' if count == 1 else 's'}"
+        return f"would complete more than {number_of(course.would_complete - 1, 'learner')}"
+    return f"would issue more than {number_of(course.would_certify - 1, 'certificate')}"
 
 
 def checked_key(tenant: str, course: str) -> str:
@@ -165,9 +161,9 @@ def _too_much(effects: "Effects", settings: "Settings") -> str | None:
 
     beyond = beyond_cap(effects, settings)
     if beyond == "completions":
-        return f"More than {settings.max_new_completions:,} learners would complete it"
+        return f"More than {number_of(settings.max_new_completions, 'learner')} would complete it"
     if beyond == "certificates":
-        return f"More than {_certificates(settings.max_new_certificates)} would be issued"
+        return f"More than {number_of(settings.max_new_certificates, 'certificate')} would be issued"
     return None
 
 
@@ -175,7 +171,7 @@ def _tell(candidate: "Candidate", effects: "Effects", impacts: Path) -> None:
     name = f"{candidate.key}, version {candidate.definition.version}"
     typer.echo(f"{name}: {'' if candidate.is_new else 'known already; '}nothing was sent.")
     typer.echo(
-        f"{effects.records:,} records would be decided again, "
-        f"{effects.counts.get(CERTIFIED, 0):,} certificates issued, "
-        f"{effects.counts.get(LOSES, 0) or 'no'} completions lost. Each record that would change: {impacts}"
+        f"{number_of(effects.records, 'record')} would be decided again, "
+        f"{number_of(effects.counts.get(CERTIFIED, 0), 'certificate')} issued, "
+        f"{number_of(effects.counts.get(LOSES, 0), 'completion')} lost. Each record that would change: {impacts}"
     )

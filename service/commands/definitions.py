@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from service.clock import now
-from service.commands.common import NO, JsonOption, progress_bar, run
+from service.commands.common import NO, JsonOption, number_of, progress_bar, run
 from service.commands.courses import (
     CourseArgument,
     FileArgument,
@@ -153,7 +153,7 @@ def _tell(ended: Ended | None, as_json: bool) -> None:
         return
     course = ended.seen.course
     if not as_json:
-        told = state_of(ended.seen) or f"{ended.records:,} records were decided again"
+        told = state_of(ended.seen) or f"{number_of(ended.records, 'record')} decided again"
         typer.echo(f"{course.key}: version {course.newest.version}: {told}")
     if ended.seen.state == "paused":
         raise typer.Exit(NO)

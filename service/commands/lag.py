@@ -27,9 +27,10 @@ def lag(
 ) -> None:
     """How far the workers are behind: messages and seconds, by lane and in sum, the trend, and whether to act.
 
-    ok: nothing waits, or the lane catches up. warning: it works, but falls behind. stalled: something waits, and
-    nothing was done in the window. stopped: likewise, and nobody consumes. blocked: a transaction that another producer
-    has left open keeps messages from being read. unreadable: a batch cannot be unpacked. Exit status 0 when all is ok.
+    ok: nothing waited at some time in the window, or what waits is getting less. warning: it works, but what waits
+    never got less. stalled: something waits, and nothing was done in the window. stopped: likewise, and nobody
+    consumes. blocked: a transaction that another producer has left open keeps messages from being read. unreadable: a
+    batch cannot be unpacked. Exit status 0 when all is ok.
     """
 
     async def look(settings: "Settings") -> "list[LaneLag]":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.commands.common import MEND, NO, JsonOption, check_ids, run
+from service.commands.common import MEND, NO, JsonOption, check_ids, number_of, run
 from service.errors import FixConfiguration
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def export(
     if as_json:
         typer.echo(json.dumps({"records": records, "output": str(output)}))
     else:
-        typer.echo(f"{_number(records, 'record')} of {tenant}/{learner}: {output}")
+        typer.echo(f"{number_of(records, 'record')} of {tenant}/{learner}: {output}")
 
 
 @learner_app.command("erase", epilog="Example: ratchet learner erase acme l-1001")
@@ -108,11 +108,7 @@ def _told(kept: "Kept") -> str:
         (kept.completions, "course completion"),
         (kept.certificates, "certificate"),
     )
-    return ", ".join(_number(number, name) for number, name in counted)
-
-
-def _number(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
+    return ", ".join(number_of(number, name) for number, name in counted)
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from service.clock import now
-from service.commands.common import NO, JsonOption, console, dead_letters, progress_bar, run, watched
+from service.commands.common import NO, JsonOption, console, dead_letters, number_of, progress_bar, run, watched
 from service.commands.upload import effects_table
 from service.errors import FixConfiguration
 
@@ -34,7 +34,10 @@ def reassign(
     tenant: Annotated[str, typer.Option(help="tenant_id")],
     course: Annotated[str, typer.Option(help="course_id")],
     learner: Annotated[list[str] | None, typer.Option(help="A learner_id; may be given again.")] = None,
-    file: Annotated[Path | None, typer.Option(help="CSV or XLSX with the heading Learner.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="CSV of any kind, XLSX, XLS, ODS or a web page called .xls, with the heading Learner."),
+    ] = None,
     completed_before: Annotated[
         str | None, typer.Option(help="All who completed the course before this time (RFC 3339, with an offset).")
     ] = None,
@@ -171,9 +174,8 @@ def _confirm(effects: "Effects", most: int, yes: bool) -> None:
     removed = effects.counts.get(LOSES, 0)
     if removed <= most or yes:
         return
-    says = (
-        f"{removed:,} completions and {effects.counts.get('loses the certificate', 0):,} certificates would be removed"
-    )
+    certificates = number_of(effects.counts.get("loses the certificate", 0), "certificate")
+    says = f"{number_of(removed, 'completion')} and {certificates} would be removed"
     if not sys.stdin.isatty():
         raise FixConfiguration(f"{says}, more than --max {most}; give --yes if that is right")
     console().print(effects_table(effects))

@@ -24,7 +24,7 @@ from service.admin.story import (
     step_json,
     step_text,
 )
-from service.commands.common import NO, console, progress_bar, run
+from service.commands.common import NO, console, number_of, progress_bar, run
 from service.errors import FixConfiguration
 from service.settings import Settings
 
@@ -102,9 +102,9 @@ def _tell(sums: "Sums", shown: Table, output: Path | None) -> None:
         more = sums.differing_facts - shown.row_count
         if more:
             whole = "--output FILE writes them all" if output is None else f"{output} has them all"
-            typer.echo(f"… and {more:,} more facts; {whole}")
+            typer.echo(f"… and {number_of(more, 'more fact')}; {whole}")
         console().print(_sums_table(sums))
-    typer.echo(f"{sums.differing:,} of {sums.records:,} records would decide differently.")
+    typer.echo(f"{sums.differing:,} of {number_of(sums.records, 'record')} would decide differently.")
 
 
 def _sums_table(sums: "Sums") -> Table:

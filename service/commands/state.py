@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.common import JsonOption, check_ids, progress_bar, progress_count, run, watched
+from service.commands.common import JsonOption, check_ids, number_of, progress_bar, progress_count, run, watched
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -46,7 +46,7 @@ def republish(
         return count
 
     records = run(work, stopped="not all were asked for; the same command goes on")
-    of = f"{records:,} record{'' if records == 1 else 's'}"
+    of = number_of(records, "record")
     if as_json:
         typer.echo(json.dumps({"records": records, "told": wait}))
     elif wait:

@@ -111,10 +111,10 @@ def attendance(
 
     Exports of Zoom, Teams, Webex and others are recognised (`ratchet upload formats`); --course and --event say what
     they never do. Where rows are connections, those of a person count together. Every row gets a verdict, a reason
-    and an effect in FILE.result; only what is accepted is sent. What of the file is not read is said first. Rows about
-    the same learner and event are ambiguous, and none is sent. The same file sent twice changes nothing, unless with
-    --again. After Ctrl-C the same command goes on where it stopped. With --dry-run, FILE.impact.csv tells what becomes
-    of each record. Exit status 1 when something is left to be done.
+    and an effect in FILE.result.csv (or .xlsx, .ods, as the file is); only what is accepted is sent. What of the file
+    is not read is said first. Rows about the same learner and event are ambiguous, and none is sent. The same file sent
+    twice changes nothing, unless with --again. After Ctrl-C the same command goes on where it stopped. With --dry-run,
+    FILE.impact.csv tells what becomes of each record. Exit status 1 when any row should be looked at.
     """
     from service.admin.kinds import ATTENDANCE
 

@@ -18,6 +18,7 @@ from service.mongo.driver import Database, Document, mongo_answers
 KEPT = timedelta(days=7)
 SILENT = timedelta(seconds=30)
 """After this long without a sign of life a job is taken over."""
+FileId = ObjectId
 State = Literal["waiting", "running", "done", "failed"]
 
 
@@ -39,7 +40,7 @@ class Job(NamedTuple):
     """Messages that the workers have not decided yet; None: nobody waits for them, or not yet."""
     error: str | None = None
     report: Mapping[str, Any] | None = None
-    files: Mapping[str, ObjectId] = {}
+    files: Mapping[str, FileId] = {}
     row_count: int = 0
 
 
@@ -132,7 +133,7 @@ class Jobs:
         worker: str,
         error: str | None,
         report: Mapping[str, Any] | None,
-        files: Mapping[str, ObjectId],
+        files: Mapping[str, FileId],
         row_count: int,
     ) -> None:
         """What came of it; `error` None: it is done."""
@@ -142,12 +143,12 @@ class Jobs:
         async with mongo_answers():
             await self._jobs.update_one({"_id": job_id, "worker": worker}, {"$set": said, "$unset": {"open": ""}})
 
-    async def keep_file(self, content: bytes) -> ObjectId:
+    async def keep_file(self, content: bytes) -> FileId:
         """For a week."""
         async with mongo_answers():
             return await self._files.upload_from_stream("", content)
 
-    async def file(self, file_id: ObjectId) -> bytes | None:
+    async def file(self, file_id: FileId) -> bytes | None:
         """None where it has ended."""
         async with mongo_answers():
             if await self._file_documents.find_one({"_id": file_id}, {"_id": 1}) is None:

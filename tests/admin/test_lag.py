@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -120,19 +121,29 @@ async def test_lag_from_nobody_there_to_nothing_behind(world: World, wire: Wire)
     assert await asyncio.to_thread(serving.stop) == 0
 
 
-def test_watch_ends_with_ctrl_c(world: World, tmp_path: Path) -> None:
-    with (tmp_path / "said").open("wb") as said:
+@pytest.mark.parametrize("options", [("--json",), ()], ids=["json", "table"])
+def test_watch_shows_how_it_stands_until_ctrl_c(world: World, tmp_path: Path, options: tuple[str, ...]) -> None:
+    said = tmp_path / "said"
+    with said.open("wb") as file:
         watching = subprocess.Popen(
-            [str(Path(sys.executable).with_name("ratchet")), "lag", "--watch", "--json"],
+            [str(Path(sys.executable).with_name("ratchet")), "lag", "--watch", *options],
             env={**world.settings, "PATH": ""},
-            stdout=said,
+            stdout=file,
             stderr=subprocess.PIPE,
         )
-        while not (tmp_path / "said").stat().st_size:
+        while not said.read_text("utf-8").count("\n") > (0 if options else world.partitions):
             assert watching.poll() is None
         watching.send_signal(signal.SIGINT)
         _, errors = watching.communicate(timeout=20)
     assert (watching.returncode, errors) == (0, b"")
+    told = said.read_text("utf-8")
+    if options:
+        first = json.loads(told.splitlines()[0])
+        assert [lane["lane"] for lane in first["lanes"]] == [*range(world.partitions)] and first["total"][
+            "status"
+        ] == "ok"
+    else:
+        assert re.search(r"│ all +│ +0 │ +0\.0 │ +\+0\.0 │ ok +│", told)
 
 
 def test_errors_name_the_setting(world: World) -> None:

@@ -1,17 +1,24 @@
-"""Each command through its real process: help, happy path, errors, exit status."""
+"""Each command as somebody runs it: help, happy path, errors, exit status."""
 
 import asyncio
 import json
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
+from typer.main import get_command
 
 from contracts.topics import CONSUMED, LANE_PROGRESS
+from rules.tables import SHIPPED
+from service.admin import skips
 from service.admin.simulate import READABLE
+from service.commands.main import app
+from service.errors import Unreadable
 from tests.stack.servers import free_port
 from tests.stack.service import RATCHET, World
 from tests.stack.wire import Wire
@@ -37,44 +44,19 @@ ATTENDED = {
 RESET = {**ATTENDED, "message_id": "m2", "changed_at": "2026-01-03T09:00:00Z", "attended": None, "attended_minutes": 0}
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "",
-        "serve",
-        "topics",
-        "topics create",
-        "contracts register",
-        "simulate",
-        "explain",
-        "rules",
-        "rules check",
-        "rules diff",
-        "learner",
-        "learner export",
-        "learner erase",
-        "lag",
-        "skip",
-        "dead-letters",
-        "dead-letters list",
-        "dead-letters show",
-        "dead-letters replay",
-        "upload",
-        "upload attendance",
-        "reassign",
-        "courses",
-        "courses list",
-        "courses show",
-        "courses preview",
-        "courses apply",
-        "courses release",
-    ],
-)
-def test_help(world: World, command: str) -> None:
-    ran = world.run(*command.split(), "--help")
-    assert "Usage: ratchet" in ran.stdout
-    if command not in ("", "topics", "rules", "learner", "dead-letters", "upload", "courses"):
-        assert "Example" in ran.stdout
+def commands(command: Any, path: str = "") -> Iterator[tuple[str, bool]]:
+    """Each as it is typed, and whether it does something by itself."""
+    within = getattr(command, "commands", {})
+    yield path, not within or command.invoke_without_command
+    for name, one in within.items():
+        yield from commands(one, f"{path} {name}".strip())
+
+
+@pytest.mark.parametrize(("command", "does"), commands(get_command(app)))
+def test_help(world: World, command: str, does: bool) -> None:
+    told = world.run(*command.split(), "--help").stdout
+    assert f"Usage: ratchet {command}".rstrip() in told
+    assert not does or not command or f"ratchet {command}" in told.partition("Example")[2]
 
 
 def test_simulate_names_the_topics_that_it_reads(world: World) -> None:
@@ -135,7 +117,28 @@ def test_topics_are_created_once_and_then_checked(world: World) -> None:
         ).stdout
     )
     assert len(fewer) == 14 and not any("record-state" in state["name"] for state in fewer)
-    assert "was there" in world.run("topics", "create", RATCHET_TOPIC_PREFIX=f"{world.prefix}x.").stdout
+    shown = world.run("topics", "create", RATCHET_TOPIC_PREFIX=f"{world.prefix}x.").stdout
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
+    assert rows == [[state["name"], str(state["partitions"]), "was there"] for state in created]
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_what_is_skipped_is_told(world: World, monkeypatch: pytest.MonkeyPatch, passed: bool) -> None:
+    async def skip(*_: Any) -> Unreadable:
+        return Unreadable("lms.reassigned.v1", 3, 10, 13, "damaged")
+
+    async def has_passed(*_: Any) -> bool:
+        return passed
+
+    monkeypatch.setattr(skips, "skip", skip)
+    monkeypatch.setattr(skips, "has_passed", has_passed)
+    asked = "skip", "lms.reassigned.v1", "3", "10", "--reason", "damaged"
+    shown, told = world.run(*asked, check=False), world.run(*asked, "--json", check=False)
+    assert shown.returncode == told.returncode == (0 if passed else 1)
+    says = "were skipped" if passed else "may be skipped; no worker has gone past them yet"
+    assert shown.stdout == f"lms.reassigned.v1 partition 3: offsets 10 to 12 {says}\n"
+    where = {"topic": "lms.reassigned.v1", "partition": 3, "start": 10, "end": 13}
+    assert json.loads(told.stdout) == {**where, "passed": passed}
 
 
 async def test_unequal_partitions_are_refused(world: World) -> None:
@@ -277,10 +280,13 @@ def test_what_cannot_be_written_is_an_error(tmp_path: Path, command: str) -> Non
 
 
 def test_rules_are_printed_and_checked(world: World, tmp_path: Path) -> None:
-    shown = world.run("rules").stdout
-    assert "reassignment-removes-completion" in shown
-    assert "P1, P2, B, C" in shown
-    assert set(json.loads(world.run("rules", "--json").stdout)) == {"arrival", "step", "course", "evidence"}
+    shown, told = world.run("rules", COLUMNS="1000").stdout, json.loads(world.run("rules", "--json").stdout)
+    for one in SHIPPED:
+        ids_and_reasons = [(row.rule_id, row.because) for row in one.rows]
+        assert [(row["rule_id"], row["because"]) for row in told[one.name]] == ids_and_reasons
+        for row in one.rows:
+            assert f"{row.rule_id} ({', '.join(row.source)})" in shown and row.because in shown
+    assert list(told) == ["arrival", "step", "course", "evidence"]
     shipped = Path(__file__).parents[2] / "rules" / "course.yaml"
     assert "18 rows meet all 80 combinations" in world.run("rules", "check", str(shipped)).stdout
     candidate = tmp_path / "course.yaml"

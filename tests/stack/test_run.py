@@ -2,7 +2,10 @@
 
 import os
 import re
+import signal
+import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +13,7 @@ import pytest
 
 from rules.tables import SHIPPED
 from tests.documents.blocks import steps_in
-from tests.stack.servers import Server
+from tests.stack.servers import Server, start_process
 
 ROOT = Path(__file__).parents[2]
 BECAUSE = {row.rule_id: row.because for table in SHIPPED for row in table.rows}
@@ -148,13 +151,19 @@ def shown(block: str) -> Shown:
 
 
 @pytest.fixture(scope="module")
-def told(broker: Server, database: Server) -> str:
-    """All that `make run` prints with everything, on servers that are there already; nobody else can use the mock."""
+def environment(broker: Server, database: Server) -> dict[str, str]:
+    """Names servers that are there already; nobody else can use the mock."""
     addresses = {"RATCHET_KAFKA_BOOTSTRAP_SERVERS": broker.address, "RATCHET_MONGODB_URI": database.address}
+    return {**os.environ, **(addresses if broker.real else {})}
+
+
+@pytest.fixture(scope="module")
+def told(broker: Server, environment: dict[str, str]) -> str:
+    """All that `make run` prints with everything."""
     ran = subprocess.run(
         ["make", "--silent", "run", "ONCE=1", *(["EXAMPLES=1"] if broker.real else [])],
         cwd=ROOT,
-        env={**os.environ, **(addresses if broker.real else {})},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -197,6 +206,44 @@ def test_the_services_downstream_show_what_they_made_of_it(told: str, broker: Se
     names = re.findall(r"(\w+) +[┃│]", reporting.partition("\n┡")[0])
     assert {"tenant", "course", "month", "completed", "evidence_withdrawn", "attempts"} <= set(names)
     assert re.search(r"│ safety-101 +│ Safety at work +│ 2026-03 +│ 3 +│ 2 +│ 3 +│", reporting), reporting
+
+
+@pytest.mark.full
+def test_it_stays_up_for_messages_of_ones_own(broker: Server, environment: dict[str, str], tmp_path: Path) -> None:
+    """The commands that it prints, run as they stand there: what goes out is shown, until Ctrl-C."""
+    if not broker.real:
+        pytest.skip("the mock broker belongs to the process that `make run` starts")
+    log = tmp_path / "log"
+    running = start_process(["make", "--silent", "run"], log, environment, ROOT)
+
+    def shown_with(what: str) -> str:
+        deadline = time.monotonic() + 120
+        while what not in (shown := log.read_text("utf-8")):
+            assert running.poll() is None and time.monotonic() < deadline, shown
+            time.sleep(0.1)
+        return shown
+
+    before = shown_with("Ctrl-C stops everything that was started here.\n")
+    commands = [line.strip() for line in before.splitlines() if ".venv/bin/" in line]
+    said = [
+        subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for command in commands[:2]
+    ]
+    assert [re.sub(r"to \S*(lms\.)", r"to \1", one) for one in said] == [
+        "sent to lms.course-defined.v1 under the key mine/c-1\n",
+        "sent to lms.attendance-changed.v1 under the key mine/l-1/c-1\n",
+    ]
+    shown = shown_with('"status":"completed"').removeprefix(before)
+    assert re.search(r"completion\.step-completion-changed\.v1 mine/l-1/c-1\n\{.*\"percent\":100,", shown)
+    assert "completion.course-completion-changed.v1 mine/l-1/c-1\n{" in shown
+    explained = subprocess.run(["bash", "-c", commands[2]], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "mine/l-1/c-1" in explained and BECAUSE["completed-by-steps"] in " ".join(explained.split())
+    os.killpg(running.pid, signal.SIGINT)
+    running.wait(60)
+    assert "stopping ..." in log.read_text("utf-8")
+    (port,) = re.findall(r"127\.0\.0\.1:(\d+)/readyz", before)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(port)), timeout=1)
 
 
 def test_the_readme_shows_some_of_it(told: str) -> None:
