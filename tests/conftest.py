@@ -13,13 +13,17 @@ from tests.stack.servers import Server, stop_all
 from tests.stack.service import World
 from tests.stack.wire import Wire
 
+EXAMPLES, FEW_EXAMPLES = 200, 40
+"""Of a property: where all is tried, and where one of each kind is (`-m 'not full'`)."""
 
-def pytest_configure() -> None:
-    """Whoever ends the tests early leaves no server behind; no test is timed."""
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Whoever ends the tests early leaves no server behind; no example is timed: how long it takes is no property."""
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it, and so would commands
-    hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes is no property
-    hypothesis.settings.load_profile("untimed")
+    examples = FEW_EXAMPLES if "not full" in config.option.markexpr else EXAMPLES
+    hypothesis.settings.register_profile("ours", deadline=None, max_examples=examples)
+    hypothesis.settings.load_profile("ours")
 
 
 def _end(number: int, _: object) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import csv
 import json
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,15 @@ from pymongo import MongoClient
 
 from tests.admin.test_upload import everything_sent
 from tests.commands.test_commands import ATTENDED, DEFINITION
-from tests.stack.service import RATCHET, World
+from tests.stack.service import Ran, World
 from tests.stack.wire import Wire
 
 ABOUT = ("--tenant", "acme", "--course", "c-1")
 
 
-def reassign(world: World, folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+def reassign(world: World, folder: Path, *options: str) -> Ran:
     """In a folder of its own, because it writes a file."""
-    command = [RATCHET, "reassign", *ABOUT, *options]
-    return subprocess.run(
-        command, env=world.settings, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
+    return world.run("reassign", *ABOUT, *options, check=False, folder=str(folder))
 
 
 @pytest.mark.full

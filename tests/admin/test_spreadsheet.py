@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
@@ -45,7 +45,6 @@ def written(rows: Sequence[Sequence[str]], delimiter: str, quoting: Any, end: st
     return text.getvalue()
 
 
-@settings(max_examples=200)
 @given(
     st.lists(st.lists(TEXTS, min_size=4, max_size=4), max_size=6),
     st.sampled_from(ENCODINGS),
@@ -68,7 +67,6 @@ def test_a_table_comes_back_as_it_was_written(
         assert sheet.row_count == len(filled)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.lists(
         st.tuples(

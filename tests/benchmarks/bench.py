@@ -78,7 +78,7 @@ def _noted(case: Case, results: Results) -> Iterator[None]:
     try:
         yield
     except (Failed, AssertionError, TimeoutError, KafkaException, PyMongoError) as error:
-        results.wrong.append(f"{case.name}: {error!r}")
+        results.wrong.append(f"{case.name}: {(str(error) or repr(error)).splitlines()[-1]}")
 
 
 def _say(text: str) -> None:

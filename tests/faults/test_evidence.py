@@ -4,6 +4,8 @@ import asyncio
 import json
 import shutil
 
+import pytest
+
 from tests.commands.test_commands import ATTENDED, DEFINITION
 from tests.faults.evidence import ISOLATIONS, keep
 from tests.promise import Findings
@@ -11,6 +13,7 @@ from tests.stack.service import World
 from tests.stack.wire import Wire
 
 
+@pytest.mark.full
 async def test_all_that_there_is_to_look_at_is_kept(world: World, wire: Wire) -> None:
     serving = world.serve().wait_until_ready()
     await wire.send([("course-defined", DEFINITION), ("attendance-changed", ATTENDED)])

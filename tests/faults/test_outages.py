@@ -15,7 +15,7 @@ NOTICED_SECONDS = 60.0
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("which", ["database", "broker"])
+@pytest.mark.parametrize("which", [pytest.param("database", marks=pytest.mark.full), "broker"])
 async def test_an_outage_is_waited_out(world: World, which: str) -> None:
     server: Server = getattr(world, which)
     if server.daemon is None:

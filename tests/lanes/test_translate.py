@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from contracts.outbound import CourseCompletionChanged, RecordState, StepCompletionChanged
 from rules.values import Fact, StepChange, Timeline
@@ -11,7 +11,6 @@ from service.lanes.ports import StoredRecord
 from tests.rules.test_properties import arrive, facts, timelines
 
 
-@settings(max_examples=150)
 @given(facts(), timelines())
 def test_changes_are_written_as_the_models_would(arriving: list[Fact], known: Timeline) -> None:
     for change in arrive(arriving, known)[1]:
@@ -27,7 +26,6 @@ def test_changes_are_written_as_the_models_would(arriving: list[Fact], known: Ti
         )
 
 
-@settings(max_examples=150)
 @given(facts(), timelines())
 def test_states_are_written_as_the_model_would(arriving: list[Fact], known: Timeline) -> None:
     record = arrive(arriving, known)[0]

@@ -47,7 +47,7 @@ def by_the_model(value: bytes) -> object:
         return translate.read(ATTENDANCE_CHANGED, value, None)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=6 * settings().max_examples)
 @given(values() | st.binary(max_size=40))
 @example(json.dumps({**SAID, "attended": True, "event_id": "e1\n"}).encode())
 @example(json.dumps({**SAID, "attended": True, "reason": "\ud800"}).encode())

@@ -273,7 +273,7 @@ def known() -> Timeline:
     return timeline([CourseDefinition(1, "d1", 0, {"e9": StepDefinition("e9", "event")})])
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(facts(), timelines())
 def test_every_record_survives_its_document(arriving: list[Fact], versions: Timeline) -> None:
     record, _ = arrive(arriving, versions)

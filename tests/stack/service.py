@@ -13,6 +13,7 @@ import urllib.request
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -81,9 +82,9 @@ class World:
             **settings,
         }
 
-    def run(self, *arguments: str, check: bool = True, **settings: str) -> Ran:
-        """Run a command to its end, in this process: starting one takes longer than most commands."""
-        with _ONE_AT_A_TIME, ThreadPoolExecutor(1) as thread:  # its event loop is not the test's
+    def run(self, *arguments: str, check: bool = True, folder: str = ".", **settings: str) -> Ran:
+        """Run a command to its end, in this process: starting one takes longer than most commands. `folder`: where."""
+        with _ONE_AT_A_TIME, chdir(folder), ThreadPoolExecutor(1) as thread:  # its event loop is not the test's
             ran = thread.submit(_invoke, arguments, {**self.settings, **settings}).result()
         return _checked(ran, check)
 

@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import allow_header_conformance, positive
 from tests.web.programs import Site, accepted, attendance, definition, record, token
 from tests.web.test_access import ALL, in_process
 
-EACH = 25
+EACH = hypothesis.settings().max_examples // 10
 """Requests of each operation that are as the document says, and so many that are not."""
 WALKS, STEPS = 26, 8
 """Walks from operation to operation, with ids that answers gave out; about two thousand requests together."""
