@@ -98,7 +98,8 @@ ValidFor = Annotated[
     str, AfterValidator(check_valid_for), WithJsonSchema({"type": "string", "pattern": VALID_FOR_PATTERN})
 ]
 """How long a completion is valid."""
-Told = Annotated[str, Field(max_length=1000)]
+TOLD_CHARACTERS = 1000
+Told = Annotated[str, Field(max_length=TOLD_CHARACTERS)]
 """A text that is kept and shown, and decides nothing."""
 
 

@@ -28,11 +28,10 @@ class Outside(Exception):
     """A connection has nothing of the session: its times are wrong, or the session's."""
 
 
-def attended_minutes(connections: Sequence[Connection], window: Window | None, most: int | None) -> int:
+def attended_minutes(connections: Sequence[Connection], window: Window | None) -> int:
     """Whole minutes of the union of their times: two devices at once count once.
 
-    Where only minutes are known they are added. A connection never counts longer than its minutes say. `window`: what
-    is outside does not count; `most`: minutes that are scheduled. Raises Outside.
+    Where only minutes are known they are added. `window`: what is outside does not count. Raises Outside.
     """
     spans = [span for one in connections if (span := _span(one)) is not None]
     if window is not None:
@@ -41,12 +40,14 @@ def attended_minutes(connections: Sequence[Connection], window: Window | None, m
             raise Outside
         spans = clipped
     loose = sum(one.minutes or 0 for one in connections if _span(one) is None)
-    minutes = (_union(spans) + loose * MINUTE) // MINUTE
-    return minutes if most is None else min(minutes, most)
+    return (_union(spans) + loose * MINUTE) // MINUTE
 
 
 def _span(one: Connection) -> tuple[int, int] | None:
-    """Its times; programs round minutes up or down, but what somebody has lessened by hand is lessened."""
+    """Its times; programs round minutes up or down, but what somebody has lessened by hand is lessened.
+
+    More minutes than that are no correction: some programs repeat a person's sum in each row.
+    """
     if one.joined_seconds is None or one.left_seconds is None:
         return None
     end = one.left_seconds

@@ -184,17 +184,25 @@ def _going_out(
     return going
 
 
+def _time(milliseconds: int) -> str:
+    """Senders write any number as a message's time; one that is none stays a number."""
+    try:
+        return format_timestamp(milliseconds * 1000)
+    except OverflowError:
+        return str(milliseconds)
+
+
 def letter_json(letter: DeadLetter) -> dict[str, Any]:
     """For programs; what is no text is spelled out."""
     return {
         "id": letter.id,
-        "at": format_timestamp(letter.at * 1000),
+        "at": _time(letter.at),
         "reason": letter.reason,
         "explanation": letter.explanation,
         "topic": letter.topic,
         "partition": letter.partition,
         "offset": letter.offset,
-        "timestamp": format_timestamp(letter.timestamp * 1000),
+        "timestamp": _time(letter.timestamp),
         "key": spelled(letter.key),
         "headers": {name: spelled(value) for name, value in letter.headers},
         "value": spelled(letter.value),

@@ -2,7 +2,7 @@
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from string import ascii_letters, digits
@@ -22,6 +22,9 @@ NEAR_LOOKS = 100
 ID_LETTERS = ascii_letters + digits + "._:@+-"
 
 
+CALLING: set[FieldName] = {"other_id", "name", "last_name"}
+
+
 class Unfound(Exception):
     """Nobody, or more than one; the message says so."""
 
@@ -29,7 +32,9 @@ class Unfound(Exception):
 class Directory:
     """Made by `open_directory`. On disk, so that its size does not matter."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, unread: Sequence[str] = ()) -> None:
+        self.unread = [heading for heading in unread if heading]
+        """Headings of columns that call nobody anything."""
         self._database = database
         database.execute("create table names (name text, learner text, primary key (name, learner)) without rowid")
         self._letters = ""
@@ -90,9 +95,8 @@ def one_edit_away(text: str, letters: str) -> set[str]:
 @contextmanager
 def open_directory(path: Path) -> Iterator[Directory]:
     """Read the file: a column Learner, and any of e-mail, external id and name. Raises FixConfiguration."""
-    own = [form for form in shipped() if form.name == OWN]
-    sheet = open_sheet(path, own)
-    fields = {number: own[0].by_heading.get(plain(heading)) for number, heading in enumerate(sheet.headings)}
+    sheet = open_sheet(path, [form for form in shipped() if form.name == OWN])
+    fields = {number: _field(heading) for number, heading in enumerate(sheet.headings)}
     whose = [number for number, field in fields.items() if field == "learner_id"]
     if len(whose) != 1:
         there = ", ".join(map(repr, filter(None, sheet.headings)))
@@ -103,7 +107,7 @@ def open_directory(path: Path) -> Iterator[Directory]:
         database = sqlite3.connect(file.name)
         database.execute("pragma synchronous = off")
         try:
-            directory = Directory(database)
+            directory = Directory(database, [sheet.headings[number] for number, field in fields.items() if not field])
             for row in sheet.rows():
                 _note(path, directory, row, whose[0], fields)
             yield directory
@@ -111,9 +115,17 @@ def open_directory(path: Path) -> Iterator[Directory]:
             database.close()
 
 
+def _field(heading: str) -> FieldName | None:
+    """What a column is: by our own headings; what calls somebody something, also by those of other programs."""
+    known = [form.by_heading.get(plain(heading)) for form in sorted(shipped(), key=lambda form: form.name != OWN)]
+    own, calling = known[0], [field for field in known if field in CALLING]
+    return own if own in {"learner_id", *CALLING} else next(iter(calling), None)
+
+
 def _note(path: Path, directory: Directory, row: Row, whose: int, fields: Mapping[int, FieldName | None]) -> None:
-    """Every other column calls the learner something: an address, an id of another system, a name."""
-    cells = {number: row.cells[number] for number in fields if number < len(row.cells) and row.cells[number]}
+    """What the columns call the learner: an address, an id of another system, a name."""
+    read = [number for number, field in fields.items() if field is not None and number < len(row.cells)]
+    cells = {number: row.cells[number] for number in read if row.cells[number]}
     learner_id = cells.pop(whose, "")
     if not learner_id:
         return

@@ -14,7 +14,7 @@ from service.settings import Settings
 
 PAGE = 100
 """A record may hold tens of thousands of facts."""
-REFUSED = "refused: it is a dead letter"
+REFUSED = "does not count: it is a dead letter, or the learner was erased"
 GAINS, LOSES, COMPLETES, WITHDRAWN, REMOVED, CERTIFIED, REVOKED = EFFECTS
 Progress = Callable[[int], None]
 
@@ -56,16 +56,23 @@ async def told(
     tell: Callable[[Became], None] = lambda _: None,
 ) -> tuple[Effects, int]:
     """The same in sum: how many records each effect met, and how many messages were refused."""
-    refused, records, last = 0, 0, ""
+    refused, by_key = 0, dict[str, set[str]]()
     with tallied(Impact(None)) as tally:
+
+        def tally_up() -> None:
+            for key, met in by_key.items():
+                tally.add(key, [effect for effect in EFFECTS if effect in met])
+            by_key.clear()
+
+        records = 0
         async for became in follow(settings, store, topic, sent, progress):
             tell(became)
-            records += became.key != last
-            last = became.key
-            if REFUSED in became.effects:
-                refused += 1
-            else:
-                tally.add(became.key, became.effects)
+            if became.key not in by_key:
+                tally_up()
+                records += 1
+            by_key.setdefault(became.key, set()).update(became.effects)
+            refused += REFUSED in became.effects
+        tally_up()
     return Effects(tally.counts, tally.named, records), refused
 
 

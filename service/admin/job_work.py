@@ -226,4 +226,5 @@ async def _sent(settings: Settings, reassignment: Reassignment, report: dict[str
     report["effects"] = {"records": effects.records, **effects.counts}
     report["named"] = dict(effects.named)
     report["undo_with"] = reassignment.command
+    await reassignment.end()
     return Done(report, {})

@@ -23,6 +23,8 @@ LOOK_SECONDS = 0.25
 BEAT_SECONDS = 1.0
 CLEAN_SECONDS = 3600.0
 AGAIN_SECONDS = 5.0
+AWAY = WaitAndRetry, FixConfiguration
+"""The database does not answer, or refuses the user for now, as while a password is changed."""
 FAULT = "a fault of Ratchet's own ended it"
 
 
@@ -76,7 +78,7 @@ async def doing_jobs(desk: Desk) -> AsyncIterator[None]:
 
 async def _clean(desk: Desk) -> None:
     while True:
-        with contextlib.suppress(WaitAndRetry):
+        with contextlib.suppress(*AWAY):
             await desk.store.jobs.forget_old_files()
         await asyncio.sleep(CLEAN_SECONDS)
 
@@ -103,7 +105,7 @@ class Worker:
                 if job is not None:
                     await self._do(job)
                     continue
-            except WaitAndRetry as error:
+            except AWAY as error:
                 log.warning("jobs wait", extra={"error": str(error)})
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -115,8 +117,8 @@ class Worker:
             try:
                 while not working.done():
                     await asyncio.wait([working], timeout=BEAT_SECONDS)
-                    if not await self._store.jobs.beat(job.id, self._name, watched.total, watched.done, watched.left):
-                        watched.stopping = True
+                    await self._beat(job, watched)
+                await working
             except asyncio.CancelledError:
                 watched.stopping = True
                 await asyncio.wait([working])
@@ -124,6 +126,14 @@ class Worker:
                 raise
         finally:
             self._watched.discard(watched)
+
+    async def _beat(self, job: Job, watched: Watched) -> None:
+        """It is alive; or another one has it by now, and this one stops. Nobody may know for a while."""
+        try:
+            if not await self._store.jobs.beat(job.id, self._name, watched.total, watched.done, watched.left):
+                watched.stopping = True
+        except AWAY as error:
+            log.warning("jobs wait", extra={"error": str(error)})
 
     async def _worked(self, job: Job, watched: Watched) -> None:
         """Do it, and keep what came of it."""

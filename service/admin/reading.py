@@ -74,6 +74,8 @@ class Reading(NamedTuple):
     upload_id: str
     day_first: bool | None = None
     """Whether 3/2/2026 is in February; None: nobody knows."""
+    has_shares: bool = False
+    """Some cell of a percent is a fraction of 1 without a percent sign."""
     zone: tzinfo | None = None
     """Of times that do not say."""
     directory: Directory | None = None
@@ -171,6 +173,8 @@ def _values(cells: Mapping[str, str], how: Reading) -> dict[str, Any]:
                 said[field] = _own_word(cells[field], how.format) if field == "attended" else None
                 if said[field] is None:
                     said[field] = read_as(cells[field])
+                if read_as is words.percent and how.has_shares:
+                    words.refuse_share(cells[field])
             except ValueError as error:
                 raise _Wrong([field], f"{shown(cells[field])} {error}") from None
     _excuse(said)
@@ -205,7 +209,10 @@ def _own_word(cell: str, form: Format) -> bool | None:
 
 def _connection(row: Row, cells: dict[str, str], said: Mapping[str, Any], how: Reading) -> Connection | None:
     """Where a row is one connection of several: its times, and its minutes."""
-    joined, left = (_moment(cells.pop(field, None), how) for field in ("joined_at", "left_at"))
+    times: dict[str, str] = {field: cells.pop(field) for field in ("joined_at", "left_at") if field in cells}
+    joined, left = (_moment(times.get(field), how) for field in ("joined_at", "left_at"))
+    if not said:
+        _refuse_unread(times, how)
     is_other = "attended_percent" in said or "excused" in said or said.get("attended") is False
     if (
         how.format.rows == "people"
@@ -224,6 +231,13 @@ def _connection(row: Row, cells: dict[str, str], said: Mapping[str, Any], how: R
 
 def _moment(cell: str | None, how: Reading) -> datetime | None:
     return None if cell is None else moment(cell, day_first=bool(how.day_first), zone=how.zone)
+
+
+def _refuse_unread(times: Mapping[str, str], how: Reading) -> None:
+    """Where nothing else is said, times that cannot be read are not nothing."""
+    for field, cell in times.items():
+        if _moment(cell, how) is None:
+            raise _Wrong([field], f"{shown(cell)} is no date and time that can be read; write 2026-03-31 09:30")
 
 
 def _message(
@@ -253,13 +267,14 @@ def _changed_at(cell: str, how: Reading) -> str:
     try:
         parse_timestamp(cell)
     except ValueError as error:
+        dated = ["changed_at", "completed_at"]
         made = moment(cell, day_first=bool(how.day_first), zone=how.zone)
         if made is None:
-            raise _Wrong(["changed_at"], f"{shown(cell)} {error}") from None
+            raise _Wrong(dated, f"{shown(cell)} {error}") from None
         if made.tzinfo is None:
-            raise _Wrong(["changed_at"], f"{shown(cell)} {error}; or give --timezone") from None
+            raise _Wrong(dated, f"{shown(cell)} {error}; or give --timezone") from None
         if how.day_first is None and could_be_two(cell):
-            raise _Wrong(["changed_at"], f"{shown(cell)} could be day/month or month/day; write 2026-03-31") from None
+            raise _Wrong(dated, f"{shown(cell)} could be day/month or month/day; write 2026-03-31") from None
         return made.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return cell
 

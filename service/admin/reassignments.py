@@ -123,9 +123,14 @@ def _planned(identity: str, selection: Selection, about: dict[str, str], started
 
 
 class Reassignment:
-    """A command in two steps: `look` tells what it would do, `send` does it. Made by `prepared`."""
+    """A command in steps: `look` tells what it would do, `send` does it, `follow` tells what came of it, `end` ends it.
 
-    def __init__(self, store: MongoStore, plan: Plan) -> None:
+    Made by `prepared`.
+    """
+
+    def __init__(self, store: MongoStore, plan: Plan, interrupted_at: str | None) -> None:
+        self.interrupted_at = interrupted_at
+        """When it began, if it is one that was interrupted."""
         self._store = store
         self._plan = plan
         self._topic = plan.selection.topic
@@ -165,8 +170,11 @@ class Reassignment:
                 await sender.send([Outbound(self._topic.name, key.encode(), value, ()) for key, _, value in batch])
                 sent += len(batch)
                 progress(len(batch))
-        await self._store.uploads.forget(self._plan.identity)
         return sent
+
+    async def end(self) -> None:
+        """It is through; the same command is something new from now on."""
+        await self._store.uploads.forget(self._plan.identity)
 
     async def follow(self, settings: Settings, progress: Progress) -> tuple[Effects, int]:
         """Wait until the workers have decided them: what became of each record, and how many were refused."""
@@ -183,12 +191,24 @@ async def prepared(
     interrupted = await store.uploads.find(identity)
     started_at = now if interrupted is None else interrupted.started_at
     with _planned(identity, selection, about, started_at) as plan:
+        if interrupted is not None:
+            await _plan_dealt_with(store, selection, plan)
         if selection.undo:
             await _plan_undoing(store, selection, plan)
         else:
             async for learner_id in _learners(store, selection):
                 plan.add(learner_id)
-        yield Reassignment(store, plan)
+        yield Reassignment(store, plan, None if interrupted is None else interrupted.started_at)
+
+
+async def _plan_dealt_with(store: MongoStore, selection: Selection, plan: Plan) -> None:
+    """Those to whom the interrupted command has done it already: they may not be chosen any more, and belong to it."""
+    async for keys in store.keys.pages(selection.tenant_id, selection.course_id):
+        for key, stored in (await store.records.load(keys)).items():
+            learner_id = key.split("/")[1]
+            fact = stored.record.facts.get(message_id(plan.command, learner_id))
+            if fact is not None:
+                plan.add(learner_id, fact.withdraws)
 
 
 async def _plan_undoing(store: MongoStore, selection: Selection, plan: Plan) -> None:

@@ -90,21 +90,19 @@ def _merged(row: Row, said: Said, connections: Sequence[Connection], course: Cou
     window = course.window(step_id, session_id)
     is_placed = all(one.is_placed for one in connections if one.joined_seconds is not None)
     try:
-        most = course.scheduled_minutes(step_id, session_id)
-        minutes = attended_minutes(connections, window if is_placed else None, most)
+        minutes = attended_minutes(connections, window if is_placed else None)
     except Outside:
         what, start = "event" if session_id is None else "session", course.starts_at(step_id, session_id)
-        why = f"its times are outside the {what}, which starts at {start}; see --timezone"
+        why = f"its times are outside the {what}, which starts at {start}; see --timezone, or write days as 2026-03-31"
         return Judged(row, "invalid", why, None)
     count = len(connections)
     how = f"{minutes} minutes from {count} {'connection' if count == 1 else 'connections'}"
-    unclipped = window is not None and not is_placed
-    return Judged(
-        row,
-        "accepted",
-        f"{how}{'; --timezone would cut them to the session' if unclipped else ''}",
-        said.with_minutes(minutes),
-    )
+    untimed = count > 1 and any(one.joined_seconds is None for one in connections)
+    remarks = [
+        *(["what overlaps counts twice, as not all have times that can be read"] if untimed else []),
+        *(["--timezone would cut them to the session"] if window is not None and not is_placed else []),
+    ]
+    return Judged(row, "accepted", "; ".join([how, *remarks]), said.with_minutes(minutes))
 
 
 def _step_problem(heard: HeardFact, course: CourseDefinition) -> str | None:

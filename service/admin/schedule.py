@@ -37,14 +37,6 @@ class Course(NamedTuple):
         assert instant is None or isinstance(instant, int), "a text parses to an instant"
         return instant
 
-    def scheduled_minutes(self, step_id: str, session_id: str | None) -> int | None:
-        """How long it takes, where the definition says so; of an event with sessions, all of them."""
-        step = self.definition.steps.get(step_id)
-        if step is None:
-            return None
-        minutes = step.scheduled_minutes if session_id is None else step.sessions.get(session_id, 0)
-        return minutes or None
-
     def window(self, step_id: str, session_id: str | None) -> Window | None:
         """From when to when it takes place, where that is known."""
         start, minutes = self.start(step_id, session_id), self._scheduled(step_id, session_id).get("scheduled_minutes")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from service.admin.columns import columns
 from service.admin.directory import Directory
+from service.admin.files import words
 from service.admin.files.cells import Row
 from service.admin.files.moments import order_of
 from service.admin.files.results import write_results
@@ -79,8 +80,10 @@ class Upload(NamedTuple):
     @property
     def unread(self) -> Sequence[str]:
         """What of the file is not read."""
-        headings = ", ".join(repr(heading) for heading in self.how.columns.unread)
-        return [*self.sheet.unread, *([f"columns: {headings}"] if headings else [])]
+        of_learners = () if self.asked.directory is None else self.asked.directory.unread
+        unread = {"columns": self.how.columns.unread, "columns of the learners' file": of_learners}
+        told = [f"{what}: {', '.join(map(repr, headings))}" for what, headings in unread.items() if headings]
+        return [*self.sheet.unread, *told]
 
     @property
     def row_count(self) -> int:
@@ -126,19 +129,23 @@ def open_file(path: Path, kind: Kind, asked: Asked) -> Upload:
     """Read it once. Raises FixConfiguration for what is wrong with the file or its headings."""
     sheet = open_sheet(path, asked.formats or shipped(), asked.sheet_name)
     found = columns(sheet, kind, asked.given, asked.chosen, asked.directory is not None)
-    how = Reading(kind, sheet.format, found, asked.given, "", "", None, asked.zone, asked.directory)
-    return Upload(sheet, how._replace(day_first=_day_first(sheet, how)), asked)
+    how = Reading(kind, sheet.format, found, asked.given, "", "", zone=asked.zone, directory=asked.directory)
+    percents = [field for field, read_as in kind.values.items() if read_as is words.percent]
+    has_shares = any(map(words.is_share, _cells(sheet, how, percents)))
+    return Upload(sheet, how._replace(day_first=_day_first(sheet, how), has_shares=has_shares), asked)
+
+
+def _cells(sheet: Sheet, how: Reading, fields: Iterable[FieldName]) -> Iterator[str]:
+    """Of these columns, all there are."""
+    numbers = [how.columns.by_field[field] for field in fields if field in how.columns.by_field]
+    rows = sheet.rows() if numbers else iter(())
+    return (row.cells[number] for row in rows for number in numbers if number < len(row.cells))
 
 
 def _day_first(sheet: Sheet, how: Reading) -> bool | None:
     """What the file's dates say together."""
-    numbers = [
-        how.columns.by_field[field] for field in ("joined_at", "left_at", "changed_at") if field in how.columns.by_field
-    ]
-    if not numbers:
-        return None
     try:
-        order = order_of(row.cells[number] for row in sheet.rows() for number in numbers if number < len(row.cells))
+        order = order_of(_cells(sheet, how, ("joined_at", "left_at", "changed_at", "completed_at")))
     except ValueError as error:
         raise FixConfiguration(f"{sheet.path}: {error}") from None
     return None if order is None else order == "day"

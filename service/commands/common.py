@@ -94,10 +94,11 @@ def check_ids(**ids: str) -> None:
 
 
 def console() -> "Console":
-    """As wide as the terminal; where there is none, wide enough that nothing is cut."""
+    """As wide as the terminal; where there is none, wide enough that nothing is cut. It shows texts as they are."""
     from rich.console import Console
 
-    return Console() if sys.stdout is not None and sys.stdout.isatty() else Console(width=160)
+    width = None if sys.stdout is not None and sys.stdout.isatty() else 160
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def number_of(count: int, name: str) -> str:
@@ -109,7 +110,8 @@ def dead_letters(count: int) -> str:
     """What is said of messages that were refused; nothing where none was."""
     if not count:
         return ""
-    return f", {count:,} {'is a dead letter' if count == 1 else 'are dead letters'} (ratchet dead-letters list)"
+    does = "does not" if count == 1 else "do not"
+    return f", {count:,} {does} count: dead letters (ratchet dead-letters list), or of learners who were erased"
 
 
 def table(*headings: str, **options: Any) -> "Table":

@@ -69,6 +69,8 @@ def _json(judged: "list[LaneLag]") -> str:
 
 
 def _table(judged: "list[LaneLag]") -> "Table":
+    from rich.text import Text
+
     shown = table()
     shown.add_column("lane")
     for heading in ("messages behind", "seconds behind", "messages/s", "status"):
@@ -81,6 +83,6 @@ def _table(judged: "list[LaneLag]") -> "Table":
             f"{lag.lag_messages:,}",
             f"{lag.lag_seconds:,.1f}",
             f"{lag.trend:+,.1f}",
-            f"[{STYLES.get(lag.status, 'red')}]{lag.status}",
+            Text(lag.status, STYLES.get(lag.status, "red")),
         )
     return shown

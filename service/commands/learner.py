@@ -115,6 +115,7 @@ def _write(path: Path, text: str) -> None:
     """It is about a person: nobody else may read it."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, ONLY_MINE)
+        os.fchmod(descriptor, ONLY_MINE)  # also where it was there already
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text + "\n")
     except OSError as error:

@@ -78,11 +78,17 @@ def reassign(
 
         whom = _undone(undo, learner, file, completed_before, keep_progress) if undo is not None else {}
         selection = _selection(tenant, course, learner or [], file, completed_before, keep_progress, whom)
-        about = {name: value for name, value in (("reason", reason), (_by(undo), by)) if value}
+        about = {
+            name: value
+            for name, value in (("reason", _told("--reason", reason)), (_by(undo), _told("--by", by)))
+            if value
+        }
         async with (
             open_store(settings, prepared=True) as store,
             prepared(store, selection, about, now()) as reassignment,
         ):
+            if reassignment.interrupted_at is not None:
+                typer.echo(f"ratchet: goes on with the same command of {reassignment.interrupted_at}", err=True)
             if undo is not None:
                 _tell_without(reassignment, undo)
             elif not allow_unknown:
@@ -122,10 +128,20 @@ async def _send(
     with progress_bar() as bar:
         task = bar.add_task("learners", total=len(reassignment))
         sent = await reassignment.send(settings, lambda count: bar.advance(task, count))
-        if not wait:
-            return expected, Sent(sent, None, command)
-        effects, refused = await reassignment.follow(settings, watched(bar, "messages"))
-        return effects, Sent(sent, refused, command)
+        effects, refused = expected, None
+        if wait:
+            effects, refused = await reassignment.follow(settings, watched(bar, "messages"))
+    await reassignment.end()
+    return effects, Sent(sent, refused, command)
+
+
+def _told(option: str, text: str | None) -> str | None:
+    """Raises FixConfiguration for what no message may say."""
+    from contracts.fields import TOLD_CHARACTERS
+
+    if text is not None and len(text) > TOLD_CHARACTERS:
+        raise FixConfiguration(f"{option}: has {len(text):,} characters; at most {TOLD_CHARACTERS:,} are kept")
+    return text
 
 
 def _by(undo: str | None) -> str:

@@ -46,6 +46,14 @@ def test_addresses_ids_and_names_find_a_learner(tmp_path: Path) -> None:
         assert found(directory, "nobody at all") == "is not in --learners"
 
 
+def test_columns_about_others_call_nobody_anything(tmp_path: Path) -> None:
+    content = "Learner,E-mail,Name,Manager e-mail,Department\nl-1,ada@x.org,Ada Ek,boss@x.org,Sales\n"
+    with open_directory(people(tmp_path, content)) as directory:
+        assert (found(directory, "ada@x.org"), found(directory, "Ada Ek")) == ("l-1", "l-1")
+        assert {found(directory, name) for name in ("boss@x.org", "Sales")} == {"is not in --learners"}
+        assert directory.unread == ["Manager e-mail", "Department"]
+
+
 def test_an_export_without_ids_is_read_by_them(tmp_path: Path) -> None:
     content = export("zoom-participants") + "Ben Ott,,10/05/2026 06:00:00 PM,10/05/2026 07:00:00 PM,60,Yes,No\n"
     with open_directory(people(tmp_path)) as directory:
@@ -56,7 +64,7 @@ def test_an_export_without_ids_is_read_by_them(tmp_path: Path) -> None:
         "unknown learner",
         "Name (Original Name): 'Ben Ott' is called so by 2 learners: l-2, l-3",
     )
-    assert file.unread[-1] == "columns: 'Guest'"
+    assert file.unread[-2:] == ["columns: 'Guest'", "columns of the learners' file: 'Department'"]
 
 
 @pytest.mark.parametrize(

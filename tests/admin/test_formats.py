@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service.admin.formats.catalogue import OWN, chosen, shipped
-from service.admin.kinds import ATTENDANCE, EQUIVALENCIES
+from service.admin.kinds import ATTENDANCE, COMPLETIONS, EQUIVALENCIES
 from service.admin.uploads import Asked, arrived, open_file
 from service.commands.main import app
 from service.errors import FixConfiguration
@@ -111,13 +111,53 @@ def test_connections_are_cut_to_the_session_where_its_start_is_known(tmp_path: P
     away = Asked(given=HERE, zone=ZoneInfo("Asia/Tokyo"))
     outside = judged(opened(tmp_path / "export.csv", content, away), STARTS)[0]
     assert outside.verdict == "invalid"
-    assert outside.why == "its times are outside the event, which starts at 2026-10-05T16:00:00Z; see --timezone"
+    says = "its times are outside the event, which starts at 2026-10-05T16:00:00Z; see --timezone"
+    assert outside.why == f"{says}, or write days as 2026-03-31"
 
 
 def test_a_correction_by_hand_counts_beside_times(tmp_path: Path) -> None:
     head = "Learner,Course,Event,Minutes,Join time,Leave time\n"
     rows = "l-1,c-1,e1,0,2026-03-02 10:00,2026-03-02 11:00\nl-2,c-1,e1,40,2026-03-02 10:00,2026-03-02 11:00\n"
     assert minutes(judged(opened(tmp_path / "own.csv", head + rows))) == {"l-1": 0, "l-2": 40}
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdicts"),
+    [
+        (["0.95", "1", "1.0", "1%", "100"], ["invalid", "invalid", "invalid", "accepted", "accepted"]),
+        (["95", "1", "0"], ["accepted", "accepted", "accepted"]),
+    ],
+    ids=["shares", "percents"],
+)
+def test_a_1_among_shares_is_no_percent(tmp_path: Path, rows: list[str], verdicts: list[str]) -> None:
+    content = "Learner,Percent\n" + "".join(f"l-{number},{said}\n" for number, said in enumerate(rows))
+    assert [one.verdict for one in judged(opened(tmp_path / "own.csv", content))] == verdicts
+
+
+def test_times_that_cannot_be_read_are_not_nothing(tmp_path: Path) -> None:
+    times = "3. Tag 10 Uhr,3. Tag 11 Uhr"
+    only = judged(opened(tmp_path / "own.csv", f"Learner,Join time,Leave time\nl-1,{times}\n"))[0]
+    assert (only.verdict, only.why) == (
+        "invalid",
+        "Join time: '3. Tag 10 Uhr' is no date and time that can be read; write 2026-03-31 09:30",
+    )
+    content = export("zoom-participants").replace("10/05/2026 06:", "05-Oct-2026 06:")
+    ada = judged(opened(tmp_path / "export.csv", content))[0]
+    assert (
+        ada.why == "55 minutes from 2 connections; what overlaps counts twice, as not all have times that can be read"
+    )
+
+
+def test_dates_of_completion_settle_their_order_together(tmp_path: Path) -> None:
+    content = "Learner,Completed at\nl-1,31/01/2024\nl-2,02/03/2024\nl-3,02/2024\n"
+    file = tmp_path / "history.csv"
+    file.write_text(content)
+    asked = Asked(given={"tenant_id": "T", "course_id": "c-1"}, zone=ZoneInfo("UTC"))
+    found = judged(open_file(file, COMPLETIONS, asked))
+    assert [one.said and one.said.message["changed_at"] for one in found] == [
+        *("2024-01-31T00:00:00Z", "2024-03-02T00:00:00Z", None)
+    ]
+    assert found[2].why.startswith("Completed at: '02/2024' must be")
 
 
 MINE = """\

@@ -90,7 +90,9 @@ async def test_everything_is_given_out(world: World, wire: Wire, tmp_path: Path)
     assert said == f"2 records of acme/l-1: {file}\n"
     assert json.loads(file.read_text()) == document
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.chmod(0o644)
     told = world.run("learner", "export", "acme", "l-1", "--output", str(file), "--json").stdout
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600, "also where the file was there"
     assert json.loads(told) == {"records": 2, "output": str(file)}
     assert json.loads(world.run("learner", "export", "acme", "l-1", "--json").stdout) == document
     assert await asyncio.to_thread(serving.stop) == 0

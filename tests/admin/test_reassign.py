@@ -3,6 +3,8 @@
 import asyncio
 import csv
 import json
+import signal
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from pymongo import MongoClient
 
 from tests.admin.test_upload import everything_sent
 from tests.commands.test_commands import ATTENDED, DEFINITION
-from tests.stack.service import Ran, World
+from tests.stack.service import RATCHET, Ran, World
 from tests.stack.wire import Wire
 
 ABOUT = ("--tenant", "acme", "--course", "c-1")
@@ -111,6 +113,37 @@ def state_of(world: World, learner_id: str) -> dict[str, Any]:
     state = json.loads(world.run("explain", "acme", learner_id, "c-1", "--json").stdout)["state"]
     assert isinstance(state, dict)
     return state
+
+
+@pytest.mark.full
+async def test_a_wait_that_is_broken_off_goes_on_and_reassigns_nobody_again(
+    world: World, wire: Wire, tmp_path: Path
+) -> None:
+    """Also where those who were reassigned would not be chosen any more."""
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", DEFINITION)])
+    for number in (1, 2):
+        await wire.send([("attendance-changed", {**ATTENDED, "learner_id": f"l-{number}", "message_id": f"m{number}"})])
+    await wire.settled()
+    assert await asyncio.to_thread(serving.stop) == 0
+    options = ("--completed-before", "2026-02-01T00:00:00Z", "--wait", "--json")
+    waiting = subprocess.Popen(
+        [RATCHET, "reassign", *ABOUT, *options], env=world.settings, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    while len(await wire.read("reassigned")) < 2:
+        assert waiting.poll() is None
+        await asyncio.sleep(0.1)
+    waiting.send_signal(signal.SIGINT)
+    says = (await asyncio.to_thread(waiting.communicate))[1]
+    assert "stopped; the same command goes on where it stopped" in says
+    serving = world.serve().wait_until_ready()
+    await everything_reassigned(wire)
+    again = reassign(world, tmp_path, *options)
+    told = json.loads(again.stdout)
+    assert (told["sent"], told["effects"]["loses the course"]) == (2, 2) and told["undo_with"]
+    assert "goes on with the same command of 20" in again.stderr
+    assert {state_of(world, f"l-{number}")["attempt"] for number in (1, 2)} == {2}
+    assert await asyncio.to_thread(serving.stop) == 0
 
 
 async def test_the_steps_are_kept(world: World, wire: Wire, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from service.admin.files import delimited, words
-from service.admin.files.cells import Doubtful
+from service.admin.files.cells import Doubtful, number_shown
 from service.admin.files.spreadsheet import Sheet, open_sheet
 from service.admin.formats.catalogue import OWN, chosen
 from service.errors import FixConfiguration
@@ -181,6 +181,8 @@ def test_windows_1252_is_read_and_told(tmp_path: Path) -> None:
         *[
             ("1 hr 2 min", 62),
             ("PT1H2M", 62),
+            ("PT5400S", 90),
+            ("PT1H59.9S", 60),
             ("1 Std. 5 Min.", 65),
             ("2 heures", 120),
             ("59 s", 0),
@@ -190,6 +192,22 @@ def test_windows_1252_is_read_and_told(tmp_path: Path) -> None:
 )
 def test_durations(cell: str, minutes: int) -> None:
     assert words.minutes(cell) == minutes
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "shown"),
+    [
+        *[
+            (59.99999999650754, "0", "60"),
+            (0.7 + 0.1, "0%", "80%"),
+            (sum([0.1] * 10), "0%", "100%"),
+            (59.6, "0", "59.6"),
+        ],
+        *[(1, '0"%"', "1%"), (1.5, '0.0 "h"', "1.5h"), (7, '"No. "0', "No.7"), (0.95, r"0\ %", "95%")],
+    ],
+)
+def test_a_number_is_what_a_person_sees(value: float, form: str, shown: str) -> None:
+    assert number_shown(value, form) == shown
 
 
 @pytest.mark.parametrize("cell", ["", "58:12", "1,234", "-5", "sixty", "1h 1h", "5 m 1 h", "1e3", "٣", "PT", "P"])

@@ -17,6 +17,7 @@ from contracts.topics import CONSUMED, LANE_PROGRESS
 from rules.tables import SHIPPED
 from service.admin import skips
 from service.admin.simulate import READABLE
+from service.commands.common import console, table
 from service.commands.main import app
 from service.errors import Unreadable
 from tests.stack.servers import free_port
@@ -277,6 +278,14 @@ def test_what_cannot_be_written_is_an_error(tmp_path: Path, command: str) -> Non
         f"{RATCHET} {command.format(file=file)} > /dev/full", shell=True, capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stderr) == (2, "ratchet: cannot write what it has to say: No space left on device\n")
+
+
+def test_what_is_shown_is_text_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "redo [see ticket 12] march[/2].csv urn:key:7"
+    shown = table("said")
+    shown.add_row(said)
+    console().print(shown)
+    assert said in capsys.readouterr().out
 
 
 def test_rules_are_printed_and_checked(world: World, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from contracts.framing import split_frame
 from contracts.reader import Cursor, take
 from contracts.topics import DEAD_LETTER, TOPICS
 from service.admin.changes import changes
-from service.admin.dead_letters import Edit, again, edited, spelled
+from service.admin.dead_letters import Edit, again, edited, letter_json, spelled
 from service.kafka.dead_letters import DeadLetter
 from service.kafka.frames import FRAMED, OF_OTHERS
 from service.kafka.registry import schema_text
@@ -270,6 +270,11 @@ def test_a_strangers_reader_refuses_what_is_not_of_the_schema(
     value = b"\0" + one["id"].to_bytes(4, "big") + b'{"tenant_id": "acme"}'
     with pytest.raises(SerializationError):
         JSONDeserializer(None, schema_registry_client=client)(value, SerializationContext("t", VALUE))
+
+
+def test_a_dead_letter_s_time_may_be_any_number() -> None:
+    letter = DeadLetter("0-1", 0, "invalid_message", "", "t", "0", "1", 1_774_000_000_000_000_000, b"", b"", ())
+    assert letter_json(letter)["timestamp"] == "1774000000000000000"
 
 
 def test_a_dead_letter_is_mended_behind_its_schemas_id() -> None:

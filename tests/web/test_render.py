@@ -13,6 +13,7 @@ from service.admin.lag_history import WINDOW, LagHistory
 from service.kafka.lag import LaneSample, Sample
 from service.web.access import Caller
 from service.web.console.picture import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Picture, picture, stair
+from service.web.console.reassign import is_number
 from service.web.console.render import Reader, banners, reader_of
 from service.web.console.words import Words
 
@@ -166,3 +167,8 @@ def test_every_fact_has_words(language: str) -> None:
     ]
     said = [words.what(fact) for fact in facts]
     assert all(said) and len(set(said)) == len(said)
+
+
+@pytest.mark.parametrize("typed", ["1234", "1,234", "1.234", "1 234", "1\u202f234", " 1\u00a0234 "])
+def test_a_number_is_typed_as_it_is_shown(typed: str) -> None:
+    assert is_number(typed, 1234) and not is_number(typed, 234) and not is_number(typed, None)

@@ -17,6 +17,9 @@ DIGITS = 15
 PLAIN = {"General", "0", "@", "#", "general", ""}
 """Formats that show a number as it is."""
 AS_TEXT = "format the column as text and enter it anew"
+_LITERAL = re.compile(r'"([^"]*)"|\\(.)')
+"""Words that a format adds to a number."""
+NEARLY = Decimal("1e-6")
 _HARMLESS = re.compile(r'[+-]?\d+([.,]\d+)?%?|-+|="[^"]*"', re.ASCII)
 FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are the first four as they are typed in East Asia."""
@@ -86,9 +89,13 @@ def readable(path: Path, what: str) -> Iterator[None]:
 
 def number_shown(value: float, form: str) -> str:
     """A number as a person sees it in this format; where that is another text, it is Doubtful."""
-    exact = Decimal(repr(value))
+    exact, words = _settled(Decimal(repr(value))), "".join(map("".join, _LITERAL.findall(form))).strip()
+    if words:
+        parts = f"{exact.normalize():f}", words
+        whole = "".join(reversed(parts) if form.startswith(('"', "\\")) else parts)
+        return Doubtful.because(whole, f"is shown in another way in the sheet ({form}); {AS_TEXT}")
     if "%" in form:
-        return f"{(exact * 100).normalize():f}%"
+        return f"{_settled(exact * 100).normalize():f}%"
     text = f"{exact.normalize():f}"
     if exact != exact.to_integral_value():
         return text
@@ -99,6 +106,12 @@ def number_shown(value: float, form: str) -> str:
     return (
         text if form in PLAIN else Doubtful.because(text, f"is shown in another way in the sheet ({form}); {AS_TEXT}")
     )
+
+
+def _settled(number: Decimal) -> Decimal:
+    """What computing has missed a whole number by is not meant."""
+    whole = number.to_integral_value()
+    return whole if abs(number - whole) < NEARLY else number
 
 
 def harmless(cell: str) -> str:

@@ -21,7 +21,7 @@ _PART = re.compile(
     re.IGNORECASE,
 )
 _CLOCK = re.compile(r"(\d{1,4}):([0-5]?\d)(?::([0-5]?\d)(?:\.\d+)?)?")
-_ISO = re.compile(r"P(?:(\d+)D)?T(?:(\d+)H)?(?:(\d+)M)?(?:\d+(?:\.\d+)?S)?", re.IGNORECASE)
+_ISO = re.compile(r"P(?:(\d+)D)?T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:[.,]\d+)?S)?", re.IGNORECASE)
 
 
 def shown(cell: str) -> str:
@@ -86,8 +86,8 @@ def _iso_minutes(cell: str) -> int | None:
     found = _ISO.fullmatch(cell)
     if found is None or cell.upper().endswith("T"):
         return None
-    days, hours, rest = (int(part or 0) for part in found.groups())
-    return days * 1440 + hours * 60 + rest
+    days, hours, rest, seconds = (int(part or 0) for part in found.groups())
+    return days * 1440 + hours * 60 + rest + seconds // 60
 
 
 def _spelled_minutes(cell: str) -> int | None:
@@ -107,9 +107,21 @@ def percent(cell: str) -> int:
     number = decimal(cell.removesuffix("%").rstrip())
     if number is None:
         raise ValueError("must be a percent, 0 to 100")
-    if not cell.endswith("%") and 0 < number < 1:
+    if is_share(cell):
         raise ValueError("could be a percent or a share; write 95 or 95%")
     return int(number)
+
+
+def refuse_share(cell: str) -> None:
+    """Where others of a column are shares, a 1 may be the whole. Raises ValueError."""
+    if decimal(cell) == 1:
+        raise ValueError("could be a percent or, as others here, a share; write 1% or 100%")
+
+
+def is_share(cell: str) -> bool:
+    """Whether it is a fraction of 1, without a percent sign."""
+    number = decimal(cell)
+    return number is not None and 0 < number < 1
 
 
 def decimal(cell: str) -> Decimal | None:

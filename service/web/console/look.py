@@ -36,7 +36,9 @@ SHOWN = 200
 @router.get("/", **ANYBODY)
 async def home(caller: Who) -> Response:
     """Where somebody with these roles begins."""
-    return go("/learners" if caller.is_any("viewer", "administrator") else "/operations")
+    if caller.is_any("viewer", "administrator"):
+        return go("/learners")
+    return go("/operations" if caller.is_any("operator") else "/audit")
 
 
 @router.get("/learners", **guarded("viewer", "administrator", tenants="query"))

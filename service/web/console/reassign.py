@@ -1,5 +1,6 @@
 """Reassigning: chosen, told beforehand, confirmed by typing how many; and taken back."""
 
+import re
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -26,10 +27,11 @@ async def reassignments(
     request: Request, desk: AtDesk, caller: Who, undo: str = "", tenant: str = "", course: str = ""
 ) -> Response:
     """A form, and what was reassigned in the last week."""
-    newest = await desk.store.jobs.newest(caller.only(None), "", LISTED)
+    newest = await desk.store.jobs.newest(caller.only(None), "", LISTED, [REASSIGNMENT])
     said = {"undo": undo[:200], "tenant_id": tenant[:128], "course_id": course[:128]}
-    jobs = [job_json(job) for job in newest if job.kind == REASSIGNMENT]
-    return page(request, "reassign.html", {"jobs": jobs, "own": caller.named_tenants, "said": said})
+    return page(
+        request, "reassign.html", {"jobs": list(map(job_json, newest)), "own": caller.named_tenants, "said": said}
+    )
 
 
 @router.post("/reassign", **guarded("administrator", tenants="body"))
@@ -72,10 +74,15 @@ async def confirm(request: Request, desk: AtDesk, caller: Who, job_id: str) -> R
     """Send it, once the number of learners is typed."""
     form = await form_of(request)
     job = await job_of(desk, caller, API, job_id)
-    if text_of(form, "typed") != str((job.report or {}).get("learners")):
+    if not is_number(text_of(form, "typed"), (job.report or {}).get("learners")):
         values = {"job": job_json(job), "asked": job.asked, "sent": None, "wrong": True}
         return page(request, "reassignment.html", values, 422)
     return go(f"/reassign/{(await confirmed(request, caller, job)).id}")
+
+
+def is_number(typed: str, number: int | None) -> bool:
+    """Also as pages show it: 1,234 or 1.234."""
+    return re.sub(r"[.,\s]", "", typed) == str(number)
 
 
 @router.get("/reassign/{job_id}/impact", **LOOK)

@@ -34,9 +34,9 @@ TEXTS = (*GIVEN, "changed_at", "format", "sheet", "timezone")
 @router.get("/uploads", **LOOK)
 async def uploads(request: Request, desk: AtDesk, caller: Who) -> Response:
     """A form, and what was uploaded in the last week."""
-    newest = await desk.store.jobs.newest(caller.only(None), "", LISTED)
+    newest = await desk.store.jobs.newest(caller.only(None), "", LISTED, list(KINDS))
     values = {
-        "jobs": [job_json(job) for job in newest if job.kind in KINDS],
+        "jobs": list(map(job_json, newest)),
         "said": {"timezone": reader_of(request).zone},
         **_choices(caller),
     }
