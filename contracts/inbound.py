@@ -315,8 +315,9 @@ class CourseDefined(Said):
 
     @property
     def places(self) -> int:
-        """Steps and sessions together."""
-        return sum(1 + len(step.sessions or ()) for step in self.steps)
+        """Steps, sessions and steps of groups together."""
+        of_groups = sum(len(group.step_ids) for group in self.groups or ())
+        return of_groups + sum(1 + len(step.sessions or ()) for step in self.steps)
 
     @model_validator(mode="after")
     def _steps_differ(self) -> Self:

@@ -6,7 +6,7 @@ decide what is said of a step today, the attempt is counted again as if no defin
 
 from msgspec.structs import replace
 
-from rules.recount import count_again
+from rules.recount import check_knowing, count_again
 from rules.requirement import course_is_met, measure
 from rules.tables import Tables
 from rules.validity import expiry
@@ -49,5 +49,6 @@ def _is_met(record: Record, standing: Standing, known: Timeline, tables: Tables)
         return True
     if not unclear:
         return False
+    check_knowing(record, known)
     counted = count_again(record, known, None, tables).after.steps
     return course_is_met(definition, lambda step_id: step_id in counted and counted[step_id].complete)

@@ -90,6 +90,12 @@ def _checkpoint(record: Record) -> Checkpoint | None:
     return checkpoint
 
 
+def check_knowing(record: Record, known: Timeline) -> None:
+    """A checkpoint is no help that was counted by definitions that are not to be known. Raises HistoryNeeded."""
+    if record.checkpoint is not None and record.definition_version > known[-1].version:
+        raise HistoryNeeded
+
+
 def _check_definitions(record: Record, checkpoint: Checkpoint, timeline: Timeline) -> None:
     """A definition that the checkpoint does not know must not begin before it; the first covers all time before it."""
     news = [definition for definition in timeline if definition.version > record.definition_version]

@@ -9,6 +9,10 @@ class WaitAndRetry(Exception):
     """The database or the broker is away or did not answer; nothing is lost. Retried in place."""
 
 
+class RecordTooLarge(Exception):
+    """A record would not fit into the store any more; the message says how large it is."""
+
+
 class TakeLess(Exception):
     """So much cannot be had together: ask for some at a time."""
 

@@ -22,7 +22,7 @@ from aiokafka.record.memory_records import _MemoryRecordsPy
 
 from service.errors import FixConfiguration, Unreadable
 from service.kafka.uncompress import Uncompressed
-from service.lanes.bounds import KEY_BYTES, MESSAGE_BYTES
+from service.lanes.bounds import HEADER_BYTES, KEY_BYTES, MESSAGE_BYTES
 
 _MAGIC_BYTE, _ATTRIBUTES_BYTE, _DELTA_BYTE, _HEADER_BYTES = 16, 22, 23, 61
 _MAGIC, _CODEC = 2, 0x07
@@ -195,7 +195,7 @@ class _FetchResult(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka is no
 def _size_bytes(message: Any) -> int:
     """What it took to read it."""
     value_bytes = message.value.size_bytes if isinstance(message.value, TooLong) else len(message.value or b"")
-    return len(message.key or b"") + value_bytes + BESIDES_BYTES
+    return len(message.key or b"") + value_bytes + BESIDES_BYTES + HEADER_BYTES * len(message.headers)
 
 
 class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka is not typed

@@ -15,10 +15,11 @@ from rules.decide import MessageIdReused, decide, redecide
 from rules.values import Change, Decision, Fact, Instant, Record, Step, StepDefinition, Timeline
 from rules.window import recall, shorten
 from service.lanes.bounds import (
-    COURSE_CHARACTERS,
+    COURSE_BYTES,
     RECORD_DECISIONS,
     RECORD_PLACES,
     RECORD_TURNS,
+    WAITING_FACTS,
     WAITING_PLACES,
 )
 from service.lanes.outgoing import stand_alike
@@ -218,7 +219,8 @@ def _no_room_for(fact: Fact, record: Record, timeline: Timeline) -> str | None:
     if record.decided >= RECORD_DECISIONS * (2 if is_turn else 1):
         return f"message_id: {RECORD_DECISIONS} facts and definitions have decided this record already, and no more may"
     if not timeline:
-        return None
+        waits = record.decided >= WAITING_FACTS
+        return f"course_id: {WAITING_FACTS} facts wait for the course's definition already" if waits else None
     defined, steps = timeline[-1].steps, record.standing.steps
     if fact.step_id is None or _is_known(fact, steps):
         return None
@@ -310,7 +312,7 @@ def accept_definitions(
             letters.append((received, _stale(definition, newest)))
         elif definition.changed_at > clock.future:
             letters.append((received, _from_the_future(definition.changed_at, clock)))
-        elif accepted.characters + len(definition.content) > COURSE_CHARACTERS:
+        elif accepted.size_bytes + len(definition.content.encode()) > COURSE_BYTES:
             letters.append((received, _too_large()))
         else:
             versions = (*accepted.versions, definition)
@@ -321,7 +323,7 @@ def accept_definitions(
 def _too_large() -> Unusable:
     return Unusable(
         "record_limit",
-        f"steps: with this version the course's definitions have more than {COURSE_CHARACTERS} characters together",
+        f"steps: with this version the course's definitions have more than {COURSE_BYTES} bytes together",
     )
 
 

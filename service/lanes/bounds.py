@@ -8,12 +8,18 @@ MESSAGE_BYTES = 1_000_000
 """Key, value and headers of a message, uncompressed. A longer one is not read: Kafka, as it comes, takes no dead letter
 or rerouted message that is longer.
 """
+HEADER_BYTES = 64
+"""What a header takes in memory besides name and value: of the shortest ones a message could have half a million."""
 KEY_BYTES = 1000
 """Of a key that the dead letter of a message that is too long still has; none that is longer is of anything here."""
 DETAIL_LIMIT = 1000
 """Characters kept of a text that is told but decides nothing."""
-COURSE_CHARACTERS = 8_000_000
+COURSE_BYTES = 8_000_000
 """Of all versions of a course: they are kept in one document, far below MongoDB's 16 MB."""
+RECORD_BYTES = 15_000_000
+"""Of a record with what it has to announce: it is one document, too."""
+WAITING_FACTS = 5000
+"""About a record whose course is not defined; a definition decides them all at once."""
 DEFINITION_PLACES = 5000
 """Steps and sessions of a definition."""
 RECORD_PLACES = 2 * DEFINITION_PLACES
@@ -25,7 +31,7 @@ RECORD_DECISIONS = 100_000
 RECORD_TURNS = 1000
 """Reassignments of a record and their withdrawals: each stays with it, with the completion that it ended."""
 
-COURSES_CHARACTERS = 32_000_000
+COURSES_BYTES = 32_000_000
 """Of the definitions that are loaded together; a batch that is about more of them is prepared in parts."""
 TIMELINE_PLACES = 200_000
 """Steps and sessions, over all versions, of the courses that a worker keeps at hand."""

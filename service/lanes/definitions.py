@@ -11,11 +11,20 @@ from rules.values import CourseDefinition, Group, StepDefinition, Timeline, plac
 from service.lanes.bounds import DETAIL_LIMIT, TIMELINE_PLACES
 from service.lanes.ports import StoredCourse, StoredDefinition
 
+PLACE_BYTES = 200
+"""Of what is kept of a definition beside its places, so much counts like one."""
 
-@cached(LRUCache(TIMELINE_PLACES, getsizeof=lambda timeline: sum(map(places_of, timeline))))
+
 def timeline_of(versions: tuple[StoredDefinition, ...]) -> Timeline:
     """What the rules need of a course's versions."""
-    return timeline(map(_course_definition, versions))
+    return _kept(versions)[0]
+
+
+@cached(LRUCache(TIMELINE_PLACES, getsizeof=lambda kept: kept[1]))
+def _kept(versions: tuple[StoredDefinition, ...]) -> tuple[Timeline, int]:
+    """With what it takes, in places; the cache has the definitions themselves, too."""
+    known, size_bytes = timeline(map(_course_definition, versions)), sum(len(one.content.encode()) for one in versions)
+    return known, 1 + sum(map(places_of, known)) + size_bytes // PLACE_BYTES
 
 
 def course_timeline(course: StoredCourse | None) -> Timeline:

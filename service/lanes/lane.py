@@ -85,6 +85,7 @@ class Lane:
         self._awaits = False
         self._unreadable: Unreadable | None = None
         self._deleted: list[str] = []
+        self._told_deleted: dict[str, int] = {}
         self._committed: Progress = {}
         self._noted: Offsets = {}
         self._sweep = Sweep(number, log, store, shared.bounds)
@@ -179,8 +180,9 @@ class Lane:
     def _pass_deleted(self, beginning: Offsets) -> None:
         """Retention has overtaken the lane: nothing can be done, but nobody shall find out by chance."""
         for topic, offset in beginning.items():
-            known = self._committed[topic].offset
+            known = max(self._committed[topic].offset, self._told_deleted.get(topic, 0))
             if known < offset:
+                self._told_deleted[topic] = offset
                 offsets = f"offsets {known} to {offset - 1}"
                 told = f"{self._shared.prefix}{topic}: {offsets} were deleted before they were read"
                 log.error("messages were deleted before they were read", extra={"lane": self.number, "what": told})

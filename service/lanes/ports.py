@@ -12,7 +12,7 @@ from msgspec import Struct
 from contracts.headers import Headers
 from rules.values import Change, Instant, Record
 from rules.window import Past
-from service.lanes.bounds import MESSAGE_BYTES
+from service.lanes.bounds import HEADER_BYTES, MESSAGE_BYTES
 from service.lanes.packed import Packed
 from service.lanes.progress import Offsets, Progress
 
@@ -34,7 +34,9 @@ class Received(Struct, frozen=True, gc=False):
     @property
     def size_bytes(self) -> int:
         """What of it is in memory."""
-        of_headers = sum(len(name) + len(value or b"") for name, value in self.headers) if self.headers else 0
+        of_headers = 0
+        if self.headers:
+            of_headers = sum(HEADER_BYTES + len(name) + len(value or b"") for name, value in self.headers)
         return len(self.key or b"") + len(self.value or b"") + of_headers
 
     @property
@@ -149,9 +151,9 @@ class StoredCourse(Struct, frozen=True, gc=False):
         return self.versions[-1]
 
     @property
-    def characters(self) -> int:
+    def size_bytes(self) -> int:
         """Of all its versions."""
-        return sum(len(version.content) for version in self.versions)
+        return sum(len(version.content.encode()) for version in self.versions)
 
     @property
     def is_released(self) -> bool:
@@ -208,7 +210,7 @@ class Courses(Protocol):
     """The versions of courses, and how far records are decided again under the newest."""
 
     async def load(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
-        """Those that exist, by key. Raises TakeLess where several have more than COURSES_CHARACTERS together."""
+        """Those that exist, by key. Raises TakeLess where several have more than COURSES_BYTES together."""
 
     async def save(self, course: StoredCourse) -> bool:
         """Compare-and-set on the revision, then raise it. False: missed."""

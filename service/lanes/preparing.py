@@ -21,7 +21,7 @@ from contracts.fields import course_key_of, is_record_key
 from contracts.topics import COURSE_DEFINED, REROUTED
 from rules.values import Change
 from service import metrics, traces
-from service.errors import FixConfiguration, LaneLost, WaitAndRetry
+from service.errors import FixConfiguration, LaneLost, RecordTooLarge, WaitAndRetry
 from service.lanes.batch import (
     Clock,
     GoingOut,
@@ -173,14 +173,16 @@ class Preparer:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, the lane goes on
             if len(messages) == 1:
-                tally = _tally(messages, Counter(internal_error=1))
-                return Prepared({}, {}, [self._given_up(messages[0], error)], tally)
+                reason, letter = self._given_up(messages[0], error)
+                return Prepared({}, {}, [letter], _tally(messages, Counter([reason])))
             half = len(messages) // 2
             first = await self.prepare(messages[:half], start, committed)
             return first.and_then(await self.prepare(messages[half:], start, committed))
 
-    def _given_up(self, message: Received, error: Exception) -> Outbound:
-        """No word of the error itself: it may quote the message."""
+    def _given_up(self, message: Received, error: Exception) -> tuple[str, Outbound]:
+        """Reason and dead letter. No word of the error itself, unless it is ours: it may quote the message."""
+        if isinstance(error, RecordTooLarge):
+            return "record_limit", dead_letter(message, Unusable("record_limit", str(error)), self._shared.prefix)
         kind = type(error).__name__
         places = [f"{Path(place.filename).name}:{place.lineno}" for place in traceback.extract_tb(error.__traceback__)]
         log.error(
@@ -196,7 +198,7 @@ class Preparer:
         )
         metrics.INTERNAL_ERRORS.inc()
         says = f"{kind} at {places[-1]}: a fault of Ratchet's own; replay it once it is mended"
-        return dead_letter(message, Unusable("internal_error", says), self._shared.prefix)
+        return "internal_error", dead_letter(message, Unusable("internal_error", says), self._shared.prefix)
 
     async def _prepare(self, messages: Sequence[Received], start: Progress, committed: Progress) -> Prepared:
         """Definitions first, then some records at a time, the next ones while the last ones are being stored.

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from service.errors import FixConfiguration
+from service.lanes.bounds import KEY_BYTES
 
 Offsets = Mapping[str, int]
 
@@ -91,7 +92,13 @@ def check_within(lane: int, known: Offsets, end: Offsets) -> None:
             )
 
 
-@lru_cache(maxsize=4096)
 def digest(key: bytes) -> str:
     """Stands for a key in the metadata, which may have 4096 characters."""
+    return _kept(key) if len(key) <= KEY_BYTES else _digest(key)
+
+
+def _digest(key: bytes) -> str:
     return b64encode(blake2b(key, digest_size=15).digest()).decode()
+
+
+_kept = lru_cache(maxsize=4096)(_digest)

@@ -25,7 +25,7 @@ from contracts.outbound import NAMESPACE
 from contracts.topics import REEVALUATION_REQUESTED
 from rules.values import Instant, Standing
 from service import metrics
-from service.errors import WaitAndRetry
+from service.errors import FixConfiguration, LaneLost, WaitAndRetry
 from service.lanes.bounds import Bounds
 from service.lanes.deciding import decide_again
 from service.lanes.ports import Log, Outbound, Store, StoredCourse, StoredRecord
@@ -144,7 +144,7 @@ class Sweep:
         paused = pending = 0
         for key in await self._store.courses.to_sweep(self._lane):
             course = (await self._store.courses.load([key]))[key]
-            judged = course if course.is_paused or course.is_released else await self._judge(course)
+            judged = course if course.is_paused or course.is_released else await self._judged(course)
             paused += judged.is_paused
             if judged.is_released:
                 pending += await self._store.records.count_behind(judged.key, judged.newest.version)
@@ -157,6 +157,18 @@ class Sweep:
     def _note_paused(self, courses: int) -> None:
         self.paused_courses = courses
         metrics.PAUSED_REEVALUATIONS.labels(self._lane).set(courses)
+
+    async def _judged(self, course: StoredCourse) -> StoredCourse:
+        """As it was where a record cannot be decided: a fault of ours stops neither the worker nor other courses."""
+        try:
+            return await self._judge(course)
+        except (WaitAndRetry, LaneLost, FixConfiguration):
+            raise
+        except Exception as error:  # noqa: BLE001
+            about = {"lane": self._lane, "course": course.key, "error": type(error).__name__}
+            log.error("a fault of Ratchet's own: a new definition could not be judged", extra=about)  # noqa: TRY400
+            metrics.INTERNAL_ERRORS.inc()
+            return course
 
     async def _judge(self, course: StoredCourse) -> StoredCourse:
         """Release the newest version, or pause it. As it was where somebody else wrote: the next look judges anew."""

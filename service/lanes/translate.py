@@ -132,7 +132,9 @@ def read(
         return Unusable("invalid_message", problem[:EXPLANATION_LIMIT])
     if isinstance(message, CourseDefined):
         if message.places > DEFINITION_PLACES:
-            return Unusable("record_limit", f"steps: {message.places} with their sessions, at most {DEFINITION_PLACES}")
+            return Unusable(
+                "record_limit", f"steps: {message.places} with sessions and groups, at most {DEFINITION_PLACES}"
+            )
         return HeardDefinition(message.key, _definition(message))
     assert isinstance(message, AboutRecord), "all other topics are about records"
     course = course_key(message.tenant_id, message.course_id)

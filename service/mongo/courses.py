@@ -6,7 +6,7 @@ from pymongo.errors import DuplicateKeyError
 
 from rules.values import Instant
 from service.errors import TakeLess
-from service.lanes.bounds import COURSES_CHARACTERS
+from service.lanes.bounds import COURSES_BYTES
 from service.lanes.ports import StoredCourse
 from service.mongo.documents import course_document, stored_course
 from service.mongo.driver import Database, mongo_answers, within
@@ -24,12 +24,12 @@ class Courses:
 
     async def load(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         courses: dict[str, StoredCourse] = {}
-        characters = 0
+        size_bytes = 0
         async for course in self._load(keys):
             courses[course.key] = course
-            characters += course.characters
-            if characters > COURSES_CHARACTERS and len(courses) > 1:
-                raise TakeLess(f"{len(courses)} courses have {characters} characters")
+            size_bytes += course.size_bytes
+            if size_bytes > COURSES_BYTES and len(courses) > 1:
+                raise TakeLess(f"{len(courses)} courses have {size_bytes} bytes")
         return courses
 
     async def load_all(self, keys: Iterable[str]) -> dict[str, StoredCourse]:

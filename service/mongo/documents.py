@@ -15,7 +15,8 @@ from msgspec import Struct
 from contracts.fields import course_key_of
 from rules.values import Instant, Record
 from rules.window import Past
-from service.errors import FixConfiguration
+from service.errors import FixConfiguration, RecordTooLarge
+from service.lanes.bounds import RECORD_BYTES
 from service.lanes.packed import unpack
 from service.lanes.ports import Page, Pending, Place, StoredCourse, StoredDefinition, StoredRecord
 from service.mongo.driver import Document
@@ -50,10 +51,16 @@ _unpack = msgspec.msgpack.Decoder(_Body).decode
 def record_document(stored: StoredRecord) -> Document:
     """A record as it is stored, with its next revision: what is queried or looked at, and the whole, packed.
 
-    `open`: in progress, which the sweeps take first. `ratchet explain --json` shows the whole.
+    `open`: in progress, which the sweeps take first. `ratchet explain --json` shows the whole. Raises RecordTooLarge.
     """
     record, course = stored.record, stored.record.standing.course
-    body = _Body(record, stored.pending, stored.decisions, dict(stored.asked), stored.decided_at, stored.restated)
+    body = _pack(
+        _Body(record, stored.pending, stored.decisions, dict(stored.asked), stored.decided_at, stored.restated)
+    )
+    if len(body) > RECORD_BYTES:
+        raise RecordTooLarge(
+            f"the record would have {len(body)} bytes with what it has to announce, at most {RECORD_BYTES}"
+        )
     return {
         "_id": stored.key,
         "format": FORMAT,
@@ -67,7 +74,7 @@ def record_document(stored: StoredRecord) -> Document:
         "completed_via": course.completed_via,
         "completed_at": course.completed_at,
         "evidence": course.evidence,
-        "body": _pack(body),
+        "body": body,
     }
 
 

@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from unittest.mock import patch
 
 import pytest
@@ -9,10 +11,12 @@ import pytest
 from contracts import headers
 from contracts.topics import COURSE_DEFINED
 from service.admin.dead_letters import NotReplayable, again
+from service.errors import RecordTooLarge
+from service.kafka import partitioner
 from service.kafka.dead_letters import DeadLetter
-from service.lanes import batch
-from service.lanes.bounds import DEFINITION_PLACES, MESSAGE_BYTES
-from service.lanes.ports import Received
+from service.lanes import batch, definitions, progress
+from service.lanes.bounds import DEFINITION_PLACES, HEADER_BYTES, KEY_BYTES, MESSAGE_BYTES
+from service.lanes.ports import Received, StoredDefinition, StoredRecord
 from service.lanes.preparing import Prepared
 from tests.lanes.test_preparing import definition, fact, prepared, received
 from tests.mongo import memory_store
@@ -39,6 +43,57 @@ async def test_a_record_has_so_many_steps_and_sessions_over_all_definitions() ->
     assert (explanations(first), explanations(known)) == ([], [])
     assert explanations(second) == ["step_id: the record has 6 steps and sessions already, over all definitions"] * 2
     assert len(store.records.by_key["acme/l-1/c-1"].record.standing.steps) == 6
+
+
+async def test_so_many_facts_wait_for_a_definition() -> None:
+    store = MemoryStore()
+    with patch.object(batch, "WAITING_FACTS", 3):
+        result = await prepared([fact(message_id=f"m{n}", event_id=f"e{n}") for n in range(5)], store)
+        assert explanations(result) == ["course_id: 3 facts wait for the course's definition already"] * 2
+        assert explanations(await prepared([fact(message_id="m0", event_id="e0")], store)) == []
+        defined = await prepared([definition(), fact(message_id="m9")], store)
+    assert explanations(defined) == []
+
+
+async def test_what_a_record_has_no_room_for_is_found_and_the_rest_counts() -> None:
+    """It is one document of the database, whatever counts its parts."""
+    store = MemoryStore()
+    save = store.records.save
+    says = "the record would have 17 bytes with what it has to announce, at most 16"
+
+    async def bounded(records: Sequence[StoredRecord]) -> bool:
+        if any(len(one.record.facts) > 3 for one in records):
+            raise RecordTooLarge(says)
+        return await save(records)
+
+    with patch.object(store.records, "save", bounded):
+        facts = [fact(message_id=f"m{n}") for n in range(5)]
+        result = await prepared([definition(), *facts, fact("l-2", message_id="other")], store)
+    assert explanations(result) == [says] * 2
+    assert set(store.records.by_key["acme/l-1/c-1"].record.facts) == {"m0", "m1", "m2"}
+    assert "acme/l-2/c-1" in store.records.by_key
+
+
+def test_keys_that_are_none_are_not_kept() -> None:
+    """Anything may be a key, a megabyte long."""
+    caches = {partitioner._kept: partial(partitioner.partition_of, partitions=3), progress._kept: progress.digest}
+    for kept, of in caches.items():
+        kept.cache_clear()
+        for length in (KEY_BYTES, KEY_BYTES + 1):
+            assert of(b"k" * length) == of(b"k" * length) and kept.cache_info().currsize == 1
+
+
+def test_courses_that_are_kept_at_hand_count_by_their_length_too() -> None:
+    said = {"steps": [], "awards_certificate": True, "certificate_on_equivalency": True, "title": "x" * 100_000}
+    assert definitions._kept((StoredDefinition(1, "d", 0, json.dumps(said)),))[1] > 500
+
+
+async def test_steps_of_groups_count_as_places() -> None:
+    steps = [{"step_id": f"s{number}", "kind": "event", "required": False} for number in range(100)]
+    of_group = [step["step_id"] for step in steps]
+    groups = [{"group_id": f"g{number}", "step_ids": of_group, "at_least": 1} for number in range(50)]
+    result = await prepared([definition(steps=steps, groups=groups)], MemoryStore())
+    assert explanations(result) == ["steps: 5100 with sessions and groups, at most 5000"]
 
 
 async def test_so_many_decisions_are_made_about_a_record_but_a_reassignment_still_takes_effect() -> None:
@@ -99,17 +154,17 @@ async def test_a_definition_has_so_many_steps_and_sessions() -> None:
     most = DEFINITION_PLACES - 4 * 1000 - 1
     assert explanations(await prepared([definition(steps=steps(most))], store)) == []
     too_many = await prepared([definition(steps=steps(1000), version=2, message_id="d2")], store)
-    assert explanations(too_many) == ["steps: 5001 with their sessions, at most 5000"]
+    assert explanations(too_many) == ["steps: 5001 with sessions and groups, at most 5000"]
     assert len(store.courses.by_key["acme/c-1"].versions) == 1
 
 
-async def test_the_versions_of_a_course_have_so_many_characters() -> None:
+async def test_the_versions_of_a_course_have_so_many_bytes() -> None:
     store = MemoryStore()
-    with patch.object(batch, "COURSE_CHARACTERS", 700):
+    with patch.object(batch, "COURSE_BYTES", 700):
         result = await prepared([definition(version=n, message_id=f"d{n}") for n in range(1, 9)], store)
     kept = len(store.courses.by_key["acme/c-1"].versions)
     assert 1 < kept < 8
-    says = "steps: with this version the course's definitions have more than 700 characters together"
+    says = "steps: with this version the course's definitions have more than 700 bytes together"
     assert explanations(result) == [says] * (8 - kept)
 
 
@@ -122,7 +177,7 @@ async def test_a_batch_about_large_courses_is_prepared_in_parts() -> None:
         return Received(message.topic, 0, 0, 0, key.encode(), json.dumps(value).encode(), ())
 
     await prepared([of(course, definition()) for course in courses], store)
-    size = store.courses.by_key["acme/c-0"].characters
+    size = store.courses.by_key["acme/c-0"].size_bytes
     loaded: Counter[int] = Counter()
     load = store.courses.load
 
@@ -132,7 +187,7 @@ async def test_a_batch_about_large_courses_is_prepared_in_parts() -> None:
         return found
 
     with (
-        patch.object(memory_store, "COURSES_CHARACTERS", 3 * size),
+        patch.object(memory_store, "COURSES_BYTES", 3 * size),
         patch.object(store.courses, "load", counted),
     ):
         result = await prepared([of(course, fact()) for course in courses], store)
@@ -141,7 +196,7 @@ async def test_a_batch_about_large_courses_is_prepared_in_parts() -> None:
     assert 2 <= max(loaded) <= 3
 
 
-@pytest.mark.parametrize("where", ["value", "headers", "not read"])
+@pytest.mark.parametrize("where", ["value", "headers", "many headers", "not read"])
 async def test_a_long_message_is_a_dead_letter_without_what_is_long(where: str) -> None:
     short = fact()
     value, headers_, unread = short.value or b"", short.headers, 0
@@ -150,6 +205,8 @@ async def test_a_long_message_is_a_dead_letter_without_what_is_long(where: str) 
             value += b" " * MESSAGE_BYTES
         case "headers":
             headers_ = (("padding", b"x" * MESSAGE_BYTES),)
+        case "many headers":
+            headers_ = (("", None),) * (MESSAGE_BYTES // HEADER_BYTES)
         case _:
             value, unread = b"", 2**30
     long = Received(short.topic, 0, 0, 0, short.key, value or None, headers_, unread)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from contracts.fields import course_key_of
 from rules.values import Instant
 from service.errors import TakeLess
-from service.lanes.bounds import COURSES_CHARACTERS
+from service.lanes.bounds import COURSES_BYTES
 from service.lanes.packed import unpack
 from service.lanes.ports import History, Page, Skip, StoredCourse, StoredRecord
 from service.lanes.progress import Offsets
@@ -119,7 +119,7 @@ class MemoryCourses:
 
     async def load(self, keys: Iterable[str]) -> dict[str, StoredCourse]:
         found = {key: self.by_key[key] for key in keys if key in self.by_key}
-        if len(found) > 1 and sum(course.characters for course in found.values()) > COURSES_CHARACTERS:
+        if len(found) > 1 and sum(course.size_bytes for course in found.values()) > COURSES_BYTES:
             raise TakeLess
         return found
 

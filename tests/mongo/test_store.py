@@ -13,8 +13,8 @@ from pymongo import MongoClient
 from rules.decide import redecide
 from rules.values import Cause, Change, Course, Fact, Record, StepChange, Timeline, Value
 from rules.window import Past
-from service.errors import FixConfiguration, TakeLess
-from service.lanes.bounds import COURSES_CHARACTERS
+from service.errors import FixConfiguration, RecordTooLarge, TakeLess
+from service.lanes.bounds import COURSES_BYTES
 from service.lanes.packed import Packed, pack
 from service.lanes.ports import (
     History,
@@ -25,6 +25,7 @@ from service.lanes.ports import (
     StoredDefinition,
     StoredRecord,
 )
+from service.mongo import documents
 from service.mongo.documents import record_document, stored_record
 from service.mongo.learners import Erased
 from service.mongo.store import connect
@@ -80,6 +81,12 @@ async def test_a_record_is_given_back_as_it_was_saved(store: Store) -> None:
     assert await store.records.load([KEY]) == {}
     assert await store.records.save([StoredRecord(KEY, 0, RECORD, PENDING, PACKED)])
     assert await store.records.load([KEY, "a/b/c"]) == {KEY: StoredRecord(KEY, 1, RECORD, PENDING, PACKED)}
+
+
+def test_a_record_that_the_database_would_not_take_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "RECORD_BYTES", 10)
+    with pytest.raises(RecordTooLarge, match=r"would have \d+ bytes with what it has to announce, at most 10"):
+        record_document(StoredRecord("t/l/c", 0, Record()))
 
 
 async def test_a_save_on_an_old_revision_misses_and_the_others_are_stored(store: Store) -> None:
@@ -228,7 +235,7 @@ async def test_a_course_is_saved_by_compare_and_set(store: Store) -> None:
 
 
 async def test_courses_that_are_large_together_are_not_loaded_together(store: Store) -> None:
-    large = replace(VERSION, content="x" * (COURSES_CHARACTERS // 4))
+    large = replace(VERSION, content="x" * (COURSES_BYTES // 4))
     keys = [f"acme/c-{number}" for number in range(5)]
     for key in keys:
         assert await store.courses.save(StoredCourse(key, 0, 2, (large,)))

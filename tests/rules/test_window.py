@@ -81,6 +81,22 @@ def lives(draw: st.DrawFn) -> tuple[Batches, int]:
     return batches, draw(st.integers(1, 3))
 
 
+@pytest.mark.parametrize("window", [99, 2, 1])
+def test_evidence_does_not_fall_because_facts_have_moved_away(window: int) -> None:
+    """Completed under a version that cannot decide what was said since: by that version it is still held."""
+    other = StepDefinition("o1", "other", required=False)
+    first = CourseDefinition(1, "d1", 0, {"e1": StepDefinition("e1", "event"), "o1": other})
+    scheduled = StepDefinition("e1", "event", scheduled_minutes=60)
+    known = timeline([first, CourseDefinition(2, "d2", 10, {"e1": scheduled, "o1": other})])
+    record = Windowed(window)
+    record.batch([Fact("m1", 1, "attendance", "e1", None, Value("attended", 100))], timeline([first]))
+    record.batch([None], known)
+    record.batch([Fact("m2", 20, "attendance", "e1", None, Value("minutes", 30))], known)
+    for number in range(3, 9):
+        record.batch([Fact(f"m{number}", 20 + number, "progress", "o1", None, Value("percent", number))], known)
+        assert record.record.standing.course.evidence == "held"
+
+
 @pytest.mark.full
 @settings(max_examples=500)
 @given(lives())
