@@ -8,8 +8,10 @@ MESSAGE_BYTES = 1_000_000
 """Key, value and headers of a message, uncompressed. A longer one is not read: Kafka, as it comes, takes no dead letter
 or rerouted message that is longer.
 """
+HEADERS = 1000
+"""Of a message: of the shortest ones it could have half a million."""
 HEADER_BYTES = 64
-"""What a header takes in memory besides name and value: of the shortest ones a message could have half a million."""
+"""What a header takes in memory besides name and value."""
 KEY_BYTES = 1000
 """Of a key that the dead letter of a message that is too long still has; none that is longer is of anything here."""
 DETAIL_LIMIT = 1000

@@ -12,7 +12,7 @@ from msgspec import Struct
 from contracts.headers import Headers
 from rules.values import Change, Instant, Record
 from rules.window import Past
-from service.lanes.bounds import HEADER_BYTES, MESSAGE_BYTES
+from service.lanes.bounds import HEADER_BYTES, HEADERS, MESSAGE_BYTES
 from service.lanes.packed import Packed
 from service.lanes.progress import Offsets, Progress
 
@@ -34,15 +34,17 @@ class Received(Struct, frozen=True, gc=False):
     @property
     def size_bytes(self) -> int:
         """What of it is in memory."""
-        of_headers = 0
-        if self.headers:
-            of_headers = sum(HEADER_BYTES + len(name) + len(value or b"") for name, value in self.headers)
+        return self._said_bytes + HEADER_BYTES * len(self.headers)
+
+    @property
+    def _said_bytes(self) -> int:
+        of_headers = sum(len(name) + len(value or b"") for name, value in self.headers) if self.headers else 0
         return len(self.key or b"") + len(self.value or b"") + of_headers
 
     @property
     def is_too_long(self) -> bool:
-        """Beyond what Kafka takes as a dead letter or a rerouted message."""
-        return self.unread_bytes > 0 or self.size_bytes > MESSAGE_BYTES
+        """Beyond what Kafka takes as a dead letter or a rerouted message, or what is carried along."""
+        return self.unread_bytes > 0 or self._said_bytes > MESSAGE_BYTES or len(self.headers) > HEADERS
 
 
 class Outbound(Struct, frozen=True, gc=False):

@@ -31,7 +31,7 @@ from contracts.topics import (
     owners_of,
 )
 from rules.values import Fact, GrantedCertificate, Value
-from service.lanes.bounds import DEFINITION_PLACES, MESSAGE_BYTES
+from service.lanes.bounds import DEFINITION_PLACES, HEADERS, MESSAGE_BYTES
 from service.lanes.envelope import NoEnvelope, unwrapped
 from service.lanes.ports import Received, StoredDefinition
 from service.lanes.usual import details, details_of_upload, usual_attendance, value_attended
@@ -173,6 +173,10 @@ def by_field(error: ValidationError) -> list[tuple[str, str]]:
 
 
 def _too_long(received: Received) -> Unusable:
+    if len(received.headers) > HEADERS:
+        return Unusable(
+            "record_limit", f"headers: the message has {len(received.headers)}, at most {HEADERS} are carried along"
+        )
     size_bytes = received.unread_bytes or received.size_bytes
     return Unusable(
         "record_limit",

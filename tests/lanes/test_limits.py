@@ -14,7 +14,7 @@ from service.errors import RecordTooLarge
 from service.kafka import partitioner
 from service.kafka.dead_letters import DeadLetter
 from service.lanes import batch, definitions, progress
-from service.lanes.bounds import DEFINITION_PLACES, HEADER_BYTES, KEY_BYTES, MESSAGE_BYTES
+from service.lanes.bounds import DEFINITION_PLACES, HEADERS, KEY_BYTES, MESSAGE_BYTES
 from service.lanes.ports import Received, StoredDefinition, StoredRecord
 from service.lanes.preparing import Prepared
 from tests.lanes.test_preparing import definition, fact, prepared, received
@@ -205,7 +205,7 @@ async def test_a_long_message_is_a_dead_letter_without_what_is_long(where: str) 
         case "headers":
             headers_ = (("padding", b"x" * MESSAGE_BYTES),)
         case "many headers":
-            headers_ = (("", None),) * (MESSAGE_BYTES // HEADER_BYTES)
+            headers_ = (("", None),) * (HEADERS + 1)
         case _:
             value, unread = b"", 2**30
     long = Received(short.topic, 0, 0, 0, short.key, value or None, headers_, unread)
@@ -213,7 +213,8 @@ async def test_a_long_message_is_a_dead_letter_without_what_is_long(where: str) 
     result = await prepared([definition(), long, fact("l-2")], store)
     (letter,) = result.others
     assert (letter.key, letter.value, len(letter.headers)) == (short.key, None, 6)
-    assert explanations(result)[0].startswith("value: the message has ")
+    what = "headers" if where == "many headers" else "value"
+    assert explanations(result)[0].startswith(f"{what}: the message has ")
     assert set(store.records.by_key) == {"acme/l-2/c-1"}
 
 
