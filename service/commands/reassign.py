@@ -114,7 +114,7 @@ def reassign(
 
 
 def _sent(sent: "Sent", what: str) -> str:
-    said = f"{sent.messages:,} {what} was sent" if sent.messages == 1 else f"{sent.messages:,} {what}s were sent"
+    said = f"{number_of(sent.messages, what)} {'was' if sent.messages == 1 else 'were'} sent"
     if sent.refused is None:
         return f"{said}."
     return f"{said}, and all are decided{dead_letters(sent.refused)}."

@@ -1,6 +1,5 @@
 """The reader in the loops of two clients, one as the page shows it, on what Ratchet has published."""
 
-import re
 from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -16,12 +15,12 @@ from contracts.reader import Change, Cursor, take
 from contracts.topics import COURSE_COMPLETION_CHANGED, STEP_COMPLETION_CHANGED
 from contracts.xapi import Told, statements
 from tests.admin.test_learner import some_learners
+from tests.documents.blocks import fenced
 from tests.documents.scene import ROOT
 from tests.stack.service import World
 from tests.stack.wire import Wire
 
 PAGE = ROOT / "contracts" / "README.md"
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CHANGES = STEP_COMPLETION_CHANGED.name, COURSE_COMPLETION_CHANGED.name
 
 
@@ -113,7 +112,7 @@ async def _as_on_the_page(world: World, mine: Mine, count: int, group: int) -> l
     posted: list[Any] = []
     names = {"AIOKafkaConsumer": OnlySoMany, "database": mine, "LMS": "https://lms.example.com"}
     names |= {"statements": statements, "Told": Told, "store": SimpleNamespace(post=posted.extend)}
-    reading, telling = BLOCK.findall(PAGE.read_text("utf-8"))
+    reading, telling = fenced(PAGE.read_text("utf-8"), "python")
     saving = "        mine.save("
     assert saving in reading
     code = reading.replace(saving, indent(telling, "        ") + saving)  # "with the cursor", as the page says

@@ -25,6 +25,11 @@ class Step(NamedTuple):
     printed: str
 
 
+def fenced(page: str, language: str) -> list[str]:
+    """What stands in the page's blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
 def steps_in(page: str) -> list[Step]:
     """All of a page, in order, each with the heading that it stands under."""
     return [

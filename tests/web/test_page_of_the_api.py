@@ -1,6 +1,5 @@
 """The API's page shows commands that work: each block with `curl` is run as it stands there, one after the other."""
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from service.web.access import ROLES
+from tests.documents.blocks import fenced
 from tests.documents.scene import ROOT
 from tests.web.programs import Site, accepted, definition, eventually, token
 
 PAGE = ROOT / "service" / "web" / "README.md"
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STRICT = """set -e
 curl() { command curl --silent --show-error --fail-with-body --max-time 5 "$@" || [ $? = 28 ]; }
 """
@@ -36,7 +35,7 @@ def test_every_block_of_the_page_is_answered(site: Site, tmp_path: Path) -> None
     live = {"step_id": "live-1", "kind": "event", "scheduled_minutes": 90}
     accepted(client, definition("acme", "safety-101", steps=[live]))
     (tmp_path / "attendance.csv").write_text("Learner,Attended minutes\nl-1001,90\n")
-    _, names, *blocks = BLOCK.findall(PAGE.read_text("utf-8"))
+    _, names, *blocks = fenced(PAGE.read_text("utf-8"), "sh")
     assert len(blocks) == len(SAYS)
     names = names.replace("http://127.0.0.1:8081", site.web.address)
     for block, says in zip(blocks, SAYS, strict=True):
