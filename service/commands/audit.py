@@ -19,7 +19,7 @@ def audit(
     limit: Annotated[int, typer.Option(min=1, help="So many at most, the newest.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Who changed what over HTTP, in the console or with a token: the newest first.
+    """Who changed what over HTTP: the newest first. In the console, or with a token.
 
     Every change is noted before it is done: when, who, how they came, from which address, what, and ids of what it was
     about; never what a message says, and no learner.

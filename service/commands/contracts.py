@@ -26,11 +26,11 @@ def register(
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Register the JSON Schema of every topic that others read or write in a schema registry (Confluent's protocol).
+    """Register the JSON Schemas of topics in a schema registry.
 
-    Each under its topic's name, RATCHET_TOPIC_PREFIX in front and -value behind, with the compatibility that fits it.
-    The same again changes nothing. With RATCHET_SCHEMA_REGISTRY_URL set, workers begin what they write with the id of
-    its schema.
+    Of every topic that others read or write, in a registry that speaks Confluent's protocol: each under its topic's
+    name, RATCHET_TOPIC_PREFIX in front and -value behind, with the compatibility that fits it. The same again changes
+    nothing. With RATCHET_SCHEMA_REGISTRY_URL set, workers begin what they write with the id of its schema.
     """
 
     async def work(settings: "Settings") -> "list[Outcome]":

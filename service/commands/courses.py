@@ -28,7 +28,10 @@ CERTIFIED = "gets a certificate"
 def list_courses(
     tenant: Annotated[str, typer.Option(help="Only this tenant's.")] = "", as_json: JsonOption = False
 ) -> None:
-    """List the courses: newest version, since when, how many steps, whether records are being decided again."""
+    """List the courses.
+
+    Newest version, since when, how many steps, whether records are being decided again.
+    """
 
     async def look(settings: "Settings") -> "list[Reevaluation]":
         from service.admin.courses import all_reevaluations
@@ -72,7 +75,10 @@ def checked_key(tenant: str, course: str) -> str:
 
 
 def show(tenant: TenantArgument, course: CourseArgument, as_json: JsonOption = False) -> None:
-    """Show a course: the steps of its newest version, all versions, whether records are being decided again."""
+    """Show a course, its steps and its versions.
+
+    The steps are those of the newest version. It says, too, whether records are being decided again.
+    """
     key = checked_key(tenant, course)
 
     async def look(settings: "Settings") -> "Reevaluation | None":
@@ -124,7 +130,7 @@ def _steps_table(seen: "Reevaluation") -> "Table":
 
 
 def preview(file: FileArgument, as_json: JsonOption = False) -> None:
-    """Show what a definition would change: which records, how many certificates. Sends nothing.
+    """Show what a definition would change. Which records, how many certificates. Sends nothing.
 
     FILE.impact.csv names every record that would change. Who has completed the course keeps it; their steps move, and
     they may get a certificate.

@@ -28,7 +28,7 @@ def list_letters(
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the sum is of all.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """List dead letters: id, when, reason, where from, what is wrong; and how many there are of each reason."""
+    """List dead letters, and how many there are of each reason. Id, when, reason, where from, what is wrong."""
     from service.admin.dead_letters import letter_json, spelled
 
     letters: list[DeadLetter] = []
@@ -67,7 +67,7 @@ def list_letters(
 
 @dead_letters_app.command("show", epilog="Example: ratchet dead-letters show 3-1042")
 def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False) -> None:
-    """Show one dead letter whole: where it came from, its headers, its value, and what is wrong with it."""
+    """Show one dead letter whole, and what is wrong with it. Where it came from, its headers, its value."""
 
     async def look(settings: "Settings") -> "DeadLetter | None":
         return next(iter([letter async for letter in _chosen(settings, None, None, [letter_id])]), None)
@@ -101,7 +101,7 @@ def replay(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send dead letters to the topics they came from once more, each only once, however often it is asked for.
+    """Send dead letters to the topics they came from once more. Each only once, however often it is asked for.
 
     Those of a record keep their order. The key is made of the ids in the value again, and a header
     ratchet-replayed-from says which dead letter it was.

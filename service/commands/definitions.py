@@ -37,7 +37,7 @@ class Ended(NamedTuple):
 
 
 def apply(file: FileArgument, wait: WaitOption = False, as_json: JsonOption = False) -> None:
-    """Send a definition to the workers, who decide the course's records again under it.
+    """Send a definition to the workers. They decide the course's records again under it.
 
     Without `version` in the file it is the next one; a definition that is known already is not sent. One that would
     complete more learners than RATCHET_MAX_NEW_COMPLETIONS is stored and waits for `ratchet courses release`; with
@@ -83,7 +83,7 @@ async def _ended(store: "MongoStore", candidate: "Candidate", behind: int, file:
 def release(
     tenant: TenantArgument, course: CourseArgument, wait: WaitOption = False, as_json: JsonOption = False
 ) -> None:
-    """Let a definition that is paused complete its learners: the workers go on within seconds.
+    """Let a definition that is paused complete its learners. The workers go on within seconds.
 
     Exit status 1 when there is no such course, or it is not paused.
     """

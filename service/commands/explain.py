@@ -21,7 +21,10 @@ def explain(
     course: Annotated[str, typer.Argument(help="course_id")],
     as_json: JsonOption = False,
 ) -> None:
-    """Print a record's timeline: each fact, what it decided, by which rule, why, and what was announced."""
+    """Print a record's timeline, and why it stands as it does.
+
+    Each fact, what it decided, by which rule, why, and what was announced.
+    """
     check_ids(TENANT=tenant, LEARNER=learner, COURSE=course)
     from contracts.fields import record_key
 

@@ -25,7 +25,7 @@ def lag(
     ] = 5.0,
     as_json: JsonOption = False,
 ) -> None:
-    """How far the workers are behind: messages and seconds, by lane and in sum, the trend, and whether to act.
+    """How far the workers are behind, and whether to act. Messages and seconds, by lane and in sum, and the trend.
 
     ok: nothing waited at some time in the window, or what waits is getting less. warning: it works, but what waits
     never got less. stalled: something waits, and nothing was done in the window. stopped: likewise, and nobody

@@ -28,7 +28,7 @@ def export(
     output: Annotated[Path | None, typer.Option(help="Write it to this file, for you alone to read.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give out all that is kept about a learner, as one JSON document: records, their stories, every fact.
+    """Give out all that is kept about a learner. One JSON document: records, their stories, every fact.
 
     Exit status 1 when nothing is known.
     """
@@ -65,7 +65,7 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Erase a learner for good: all records with their facts and decisions. It cannot be undone.
+    """Erase a learner for good. All records with their facts and decisions. It cannot be undone.
 
     What remains is a tombstone that names nobody; by it, messages about the learner that come later are dropped. Who
     reads completion.learner-erased.v1 is told. First it tells what will go, and asks. After an interruption the same

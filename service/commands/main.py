@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Decides course completions from what the LMS reports, keeps and explains the record, tells what changed.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
 )
 topics_app = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
 courses_app = typer.Typer(help="Course definitions: look, try, send, release.", no_args_is_help=True)

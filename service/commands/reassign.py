@@ -64,7 +64,7 @@ def reassign(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Have learners do a course again: a new attempt starts, and completion and certificate are removed.
+    """Have learners do a course again. A new attempt starts, and completion and certificate are removed.
 
     First it tells what becomes of the records; more than --max completions are removed only with --yes, or when you
     confirm it. COURSE.reassign.csv tells what becomes of each record. After Ctrl-C the same command goes on. What was

@@ -53,7 +53,7 @@ def rules_diff(
     output: Annotated[Path | None, typer.Option(help="Write every fact that differs to this CSV file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which records a candidate table would decide differently: fact by fact, and a sum for each rule.
+    """Show which records a candidate table would decide differently. Fact by fact, and a sum for each rule.
 
     The facts of each record are replayed in order of time, under the tables in use and under the candidate. Nothing is
     changed. With --json, a line for each record that differs, and at last one with the sums. Exit status 0: no record

@@ -14,12 +14,15 @@ def simulate(
     file: Annotated[str, typer.Argument(help="JSON Lines, one message a line; - for standard input.")],
     records: Annotated[bool, typer.Option("--records", help="At the end, one line per record as it stands.")] = False,
 ) -> None:
-    """Decide messages with the real rules and no servers; print what would go out as JSON Lines.
+    """Decide messages with the real rules and no servers. Prints what would go out as JSON Lines.
 
-    Each line of FILE is {"topic": "attendance-changed", "value": {…}}, in order of arrival. Topics: attendance-changed,
-    step-progress-changed, equivalency-granted, completion-granted, reassigned, reassignment-withdrawn, course-defined.
-    An optional "now" (RFC 3339) on a line sets the clock for it.
-    """
+    Each line of FILE is {"topic": "attendance-changed", "value": {…}}, in order of arrival. An optional "now" (RFC
+    3339) on a line sets the clock for it.
+
+    \b
+    Topics: attendance-changed, step-progress-changed, equivalency-granted,
+    completion-granted, reassigned, reassignment-withdrawn, course-defined
+    """  # noqa: D301  # the sign that says: wrap nothing of this paragraph
     from service.admin.simulate import Simulation
 
     simulation = Simulation()

@@ -21,7 +21,7 @@ def skip(
     by: Annotated[str | None, typer.Option(help="Who decides it; the user's name unless given.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a lane go past a batch that cannot be read: its messages are lost, and a dead letter says which, who and why.
+    """Let a lane go past a batch that cannot be read. Its messages are lost, and a dead letter says which, who and why.
 
     Nothing is skipped that can be read, and nothing ever by itself. Try first to have the batch mended, or sent again.
     Exit status 1 when no worker has gone past it within half a minute; the next one that runs will.

@@ -20,10 +20,11 @@ def republish(
     wait: Annotated[bool, typer.Option("--wait", help="Until the workers have told all of it.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Have the state of every record told anew, as for records from before there was the topic.
+    """Have the state of every record told anew.
 
-    The workers tell it, in order with whatever else they decide: no state comes after a newer one. They are asked for
-    RATCHET_REEVALUATIONS_PER_SECOND records in a second, at most. After an interruption the same command goes on.
+    It is how records from before there was the topic get into it. The workers tell it, in order with whatever else they
+    decide: no state comes after a newer one. They are asked for RATCHET_REEVALUATIONS_PER_SECOND records in a second,
+    at most. After an interruption the same command goes on.
     """
     check_ids(**{name: value for name, value in (("tenant", tenant), ("course", course)) if value})
 

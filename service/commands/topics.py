@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def create(as_json: JsonOption = False) -> None:
-    """Create the topics that are missing, and check those that are there."""
+    """Create the topics that are missing, check those that are there."""
 
     async def work(settings: "Settings") -> "list[TopicState]":
         from service.kafka.topics import create as create_topics

@@ -107,14 +107,15 @@ def attendance(
     template: TemplateOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload attendance: a row each for learner, course, event, perhaps session, and how much was attended.
+    """Upload attendance, a row for each learner and event.
 
-    Exports of Zoom, Teams, Webex and others are recognised (`ratchet upload formats`); --course and --event say what
-    they never do. Where rows are connections, those of a person count together. Every row gets a verdict, a reason
-    and an effect in FILE.result.csv (or .xlsx, .ods, as the file is); only what is accepted is sent. What of the file
-    is not read is said first. Rows about the same learner and event are ambiguous, and none is sent. The same file sent
-    twice changes nothing, unless with --again. After Ctrl-C the same command goes on where it stopped. With --dry-run,
-    FILE.impact.csv tells what becomes of each record. Exit status 1 when any row should be looked at.
+    A row says learner, course, event, perhaps session, and how much was attended. Exports of Zoom, Teams, Webex and
+    others are recognised (`ratchet upload formats`); --course and --event say what they never do. Where rows are
+    connections, those of a person count together. Every row gets a verdict, a reason and an effect in FILE.result.csv
+    (or .xlsx, .ods, as the file is); only what is accepted is sent. What of the file is not read is said first. Rows
+    about the same learner and event are ambiguous, and none is sent. The same file sent twice changes nothing, unless
+    with --again. After Ctrl-C the same command goes on where it stopped. With --dry-run, FILE.impact.csv tells what
+    becomes of each record. Exit status 1 when any row should be looked at.
     """
     from service.admin.kinds import ATTENDANCE
 
@@ -141,9 +142,10 @@ def progress(
     template: TemplateOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload progress in steps of another kind, such as an On-the-Job Training: learner, course, step, percent.
+    """Upload progress in steps of another kind.
 
-    Files, verdicts and exit statuses are those of `ratchet upload attendance`.
+    An On-the-Job Training, for example: learner, course, step, percent. Files, verdicts and exit statuses are
+    those of `ratchet upload attendance`.
     """
     from service.admin.kinds import PROGRESS
 
@@ -171,7 +173,7 @@ def equivalencies(
     template: TemplateOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload equivalencies: who has completed which course, or step, by an equivalent one (recognised prior learning).
+    """Upload equivalencies (recognised prior learning). Who has completed which course, or step, by an equivalent one.
 
     Files, verdicts and exit statuses are those of `ratchet upload attendance`.
     """
@@ -199,7 +201,7 @@ def completions(
     template: TemplateOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload completions of an older system: who completed which course, when, with a certificate or without one.
+    """Upload completions of an older system. Who completed which course, when, with a certificate or without one.
 
     Each row needs its date. Certificate says issue or none; without it none is issued, and no definition issues one
     later. Files, verdicts and exit statuses are those of `ratchet upload attendance`; Totara's file is recognised.
@@ -216,9 +218,9 @@ def formats(
     name: Annotated[str | None, typer.Argument(help="One of them, or a file of your own; all where none.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the formats of files that are recognised, or show one with its headings.
+    """List the formats of files that are recognised, or show one.
 
-    A format of your own is a YAML file like these, given with --format my.yaml.
+    One is shown with its headings. A format of your own is a YAML file like these, given with --format my.yaml.
     """
     from service.admin.formats.catalogue import chosen
 

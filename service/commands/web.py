@@ -6,7 +6,7 @@ from service.commands.common import reported, run
 
 
 def web() -> None:
-    """Serve the API and the console until SIGTERM or SIGINT, on RATCHET_WEB_HOST and RATCHET_WEB_PORT.
+    """Serve the API and the console until SIGTERM or SIGINT. They are on RATCHET_WEB_HOST and RATCHET_WEB_PORT.
 
     Without an identity provider (RATCHET_WEB_OIDC_ISSUER, RATCHET_WEB_JWKS) only this machine is served, and the link
     that is printed opens the console, once; each use prints the next one.

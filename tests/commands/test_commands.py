@@ -57,6 +57,8 @@ def commands(command: Any, path: str = "") -> Iterator[tuple[str, bool]]:
 def test_help(world: World, command: str, does: bool) -> None:
     told = world.run(*command.split(), "--help").stdout
     assert f"Usage: ratchet {command}".rstrip() in told
+    listed = told.partition("Commands:")[2].splitlines()
+    assert [line for line in listed if line.endswith("...")] == [], "what a command does is cut"
     assert not does or not command or f"ratchet {command}" in told.partition("Example")[2]
 
 
