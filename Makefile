@@ -1,7 +1,8 @@
 # `make run` shows Ratchet at work; `make test` checks everything. Both install what they need into .venv.
 
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
-	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# The system's Python comes first: distributions build it optimized, which makes it a fifth faster than one from pyenv.
+PYTHON ?= $(shell for p in /usr/bin/python3.11 python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes: none is to compile everything anew
 
@@ -27,8 +28,8 @@ help:
 install: .venv/installed
 
 .venv/installed: pyproject.toml deploy/constraints.txt
-	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed, e.g. apt-get install python3 python3-venv'; exit 2; }
-	@$(PYTHON) -m venv .venv || { echo 'python -m venv does not work; e.g. apt-get install python3-venv'; exit 2; }
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer with venv is needed, e.g. apt-get install python3 python3-venv'; exit 2; }
+	@$(PYTHON) -m venv .venv
 	@echo 'Installing into .venv ...'
 	@PIP_CONSTRAINT=deploy/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@

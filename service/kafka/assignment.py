@@ -86,7 +86,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         for number in numbers:
             lane = Lane(number, self._make_log(number), self._store, shared)
             for task in lane.tasks:
-                task.add_done_callback(self._lane_ended)
+                task.add_done_callback(partial(self._lane_ended, lane))
             self.by_number[number] = lane
         self._joined = True
         metrics.REBALANCES.inc()
@@ -98,8 +98,11 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
         makers = self._make_producer, self._make_reader
         return KafkaLog(self._consumer(), names, number, group, prefix, *makers, self._frames)
 
-    def _lane_ended(self, task: asyncio.Task[None]) -> None:
+    def _lane_ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
+        """Libraries raise CancelledError, too: a lane that nobody has asked to end must not be missing unnoticed."""
         error = None if task.cancelled() else task.exception()
+        if task.cancelled() and not lane.is_closing:
+            error = RestartProcess(f"lane {lane.number} was cancelled, and nobody had asked it to end")
         if error is not None and not self.failed.done():
             self.failed.set_exception(error)
 

@@ -72,12 +72,13 @@ class Lane:
         self.failure: str | None = None
         self.active_at = time.monotonic()
         """When something last happened here: messages came, a batch was committed, a try failed."""
+        self.is_closing = False
+        """It was asked to end, belongs to somebody else, or has failed."""
         self._log = log
         self._store = store
         self._shared = shared
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
-        self._closing = False
         self._usurped = 0
         self._keep_shares = KEEP_SHARES
         self._inbox = Inbox({}, shared.bounds, self._keep_shares)
@@ -101,7 +102,7 @@ class Lane:
 
     async def close(self, grace_seconds: float) -> bool:
         """Let the batch in hand finish, within the grace, and end. False: it took longer, and somebody else goes on."""
-        self._closing = True
+        self.is_closing = True
         self._wake.set()
         in_time, _ = await asyncio.wait([self.task], timeout=grace_seconds)
         self.task.cancel()
@@ -126,7 +127,7 @@ class Lane:
         """Take the lane over and work, again and again, until closed or lost for good."""
         delay_seconds = RETRY_SECONDS
         try:
-            while not self._closing:
+            while not self.is_closing:
                 try:
                     await self._take_over()
                     if self._unreadable is None:
@@ -142,13 +143,16 @@ class Lane:
                 except LaneLost as error:
                     self._fail("lost", error)
                     delay_seconds = RETRY_LIMIT_SECONDS
-                if not self._closing:
+                if not self.is_closing:
                     self._wake.clear()
                     await self._is_woken(delay_seconds)
                     delay_seconds = min(delay_seconds * 2, RETRY_LIMIT_SECONDS)
                     metrics.RETRIES.inc()
                 if not self._log.is_owned():
-                    return  # or it would fence the lane's rightful owner
+                    self.is_closing = True  # or it would fence the lane's rightful owner
+        except Exception:
+            self.is_closing = True
+            raise
         finally:
             self.state = "closed"
             metrics.UNREADABLE_BATCHES.labels(self.number).set(0)
@@ -290,7 +294,7 @@ class Lane:
                         publishing = None
                     if ready is not None:
                         publishing = asyncio.create_task(self._publish(ready))
-                    elif self._closing:
+                    elif self.is_closing:
                         await self._note_committed()
                         return
                     elif self._inbox.must_read_again:
@@ -335,7 +339,7 @@ class Lane:
         if publishing is not None:
             publishing.add_done_callback(lambda _: self._wake.set())
         while True:
-            if self._closing or (publishing is not None and publishing.done()):
+            if self.is_closing or (publishing is not None and publishing.done()):
                 return False
             if self._inbox.must_read_again:
                 if publishing is not None:

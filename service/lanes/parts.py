@@ -45,12 +45,15 @@ async def in_parts(
         async with turns:
             return await prepare(part, ready)
 
+    # Not a task group: before Python 3.11.4 a timeout takes the cancellation that a failure there leaves for its own.
+    ready = asyncio.create_task(get_ready)
+    parts = [asyncio.create_task(prepare_part(part)) for part in _parts(messages, keys)]
     try:
-        async with asyncio.TaskGroup() as group:
-            ready = group.create_task(get_ready)
-            parts = [group.create_task(prepare_part(part)) for part in _parts(messages, keys)]
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        await asyncio.gather(ready, *parts)
+    finally:
+        for task in (ready, *parts):
+            task.cancel()
+        await asyncio.wait([ready, *parts])
     return ready.result(), [part.result() for part in parts]
 
 

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from contracts.topics import ATTENDANCE_CHANGED
-from service.errors import FixConfiguration, RestartProcess
+from service.errors import FixConfiguration, LaneLost, RestartProcess
 from service.kafka import topics
 from service.settings import Settings
 from tests.simulation.kafka import FakeConsumer
@@ -53,6 +53,67 @@ def test_the_first_message_after_a_rest_finds_the_worker_well(rest_seconds: int)
             assert world.broker.offsets[INBOUND] == 3
             watching.cancel()
             await world.end()
+
+    run(live())
+
+
+@pytest.mark.parametrize("which", ["lane", "sweep"])
+def test_a_lane_that_nobody_asked_to_end_is_missed_at_once(which: str) -> None:
+    """A library whose own call was cancelled raises CancelledError; the lane would be gone, and nobody would know."""
+
+    async def cancelled(*_: object) -> Any:
+        raise asyncio.CancelledError
+
+    async def live() -> None:
+        world = await calm_world()
+        (lanes,) = [process.lanes for process in world.members]
+        await asyncio.sleep(1)
+        lane = lanes.by_number[0]
+        if which == "lane":
+            world.broker.append(INBOUND, [POISON], None)
+            with patch.object(lane._log, "publish", cancelled):
+                await asyncio.wait([lane.task])
+        else:
+            with patch.object(lane._sweep, "_all_passes", cancelled):
+                lane._sweep.wake()
+                await asyncio.wait([lane._sweep.task])
+        await asyncio.sleep(0)
+        with pytest.raises(RestartProcess, match="lane 0 was cancelled, and nobody had asked it to end"):
+            lanes.failed.result()
+        await world.members[0].die()
+
+    run(live())
+
+
+@pytest.mark.parametrize("how", ["is closed", "is somebody else's", "fails"])
+def test_a_lane_that_ends_for_a_reason_is_not_missed(how: str) -> None:
+    async def fails(*_: object) -> Any:
+        raise FixConfiguration("RATCHET_GROUP: mend it")
+
+    async def live() -> None:
+        world = await calm_world()
+        lanes = world.members[0].lanes
+        await asyncio.sleep(1)
+        lane = lanes.by_number[0]
+        if how == "is closed":
+            await lanes.close()
+        elif how == "fails":
+            world.broker.append(INBOUND, [POISON], None)
+            with patch.object(lane._log, "publish", fails):
+                await asyncio.wait([lane.task])
+        else:
+            world.broker.append(INBOUND, [POISON], None)
+            with patch.object(lane._log, "publish", AsyncMock(side_effect=LaneLost("fenced"))):
+                world.members[0].consumer.assign(set())
+                await asyncio.wait([lane.task])
+        await asyncio.sleep(0)
+        assert lane.task.done()
+        if how == "fails":
+            with pytest.raises(FixConfiguration, match="RATCHET_GROUP: mend it"):
+                lanes.failed.result()
+        else:
+            assert not lanes.failed.done()
+        await world.members[0].die()
 
     run(live())
 

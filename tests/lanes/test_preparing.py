@@ -21,7 +21,7 @@ from service.lanes import deciding, preparing
 from service.lanes.batch import decide_record
 from service.lanes.bounds import WAITING_PLACES, Bounds
 from service.lanes.flood import Flood
-from service.lanes.parts import translate_all
+from service.lanes.parts import ByKey, in_parts, translate_all
 from service.lanes.ports import Outbound, Received
 from service.lanes.preparing import Prepared, Preparer, Shared, Turns
 from service.settings import Settings
@@ -261,3 +261,26 @@ async def test_the_clock_is_read_once_for_a_batch_however_long_it_takes() -> Non
     with patch.object(Shared, "clock", property(lambda _: lambda: next(clock))):
         assert reasons(await prepared([definition(), ahead], store)) == {"changed_at_in_future": 1}
     assert store.records.by_key == {}
+
+
+async def test_a_part_that_fails_ends_the_others_and_leaves_no_cancellation_behind() -> None:
+    """Before Python 3.11.4 the next timeout of the lane would take it for its own, and the lane would be gone."""
+    ended: list[bytes | None] = []
+
+    async def prepare(part: ByKey, ready: asyncio.Task[None]) -> None:
+        await ready
+        if b"fails" in part:
+            raise WaitAndRetry("the database did not answer")
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append(*part)
+
+    async def get_ready() -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(WaitAndRetry):
+        await in_parts(dict.fromkeys([b"first", b"fails", b"third"], ()), 1, get_ready(), prepare)
+    task = asyncio.current_task()
+    assert task is not None
+    assert (ended, task.cancelling()) == ([b"first", b"third"], 0)

@@ -104,6 +104,7 @@ class Process:
     async def die(self) -> None:
         """As kill -9 does."""
         self._dead = True
+        self.lanes.failed.cancel()  # nobody hears any more that its lanes have ended
         tasks = [task for lane in self.lanes.by_number.values() for task in lane.tasks]
         for task in tasks:
             task.cancel()
