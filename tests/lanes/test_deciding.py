@@ -1,16 +1,27 @@
-"""A record and its history are read one after the other: what moves away in between must not pass for known."""
+"""What is too rare for the simulation's seeds, arranged.
+
+A record and its history are read one after the other: what moves away in between must not pass for known. A request
+counts once. A state goes out with the message that changed it.
+"""
 
 from unittest.mock import patch
 
 import pytest
+from msgspec.structs import replace
 
+from contracts.topics import ATTENDANCE_CHANGED, REEVALUATION_REQUESTED
 from service.lanes.batch import Clock
 from service.lanes.deciding import decide_and_store
-from service.lanes.ports import Received
+from service.lanes.ports import Place, Received
+from service.lanes.sweep import request
 from service.lanes.translate import HeardFact, translate
-from tests.lanes.test_preparing import definition, fact, prepared
+from tests.lanes.test_preparing import definition, fact, prepared, received
 from tests.mongo.memory_store import MemoryRecords, MemoryStore
-from tests.simulation.mutations import trust_a_history_that_is_ahead
+from tests.simulation.mutations import (
+    count_requests_again,
+    restate_with_the_last_message,
+    trust_a_history_that_is_ahead,
+)
 
 RECORD = "acme/l-1/c-1"
 LATER = Clock(1_800_000_000_000_000, 1_900_000_000_000_000)
@@ -66,3 +77,46 @@ async def test_the_history_says_of_which_revision_it_is(asked: list[str] | None)
     with patch.object(MemoryRecords, "load", side_effect=AssertionError):
         (history,) = (await store.records.history({RECORD: asked})).values()
     assert 0 < history.rev <= store.records.by_key[RECORD].rev
+
+
+async def version_after_a_request_that_was_read_twice() -> int:
+    """Once under the first version, once more, because its batch was not committed, when there is a second."""
+    store = MemoryStore()
+    await prepared([definition(), fact()], store)
+    asked = request(RECORD, 1, 0)
+    message = received(REEVALUATION_REQUESTED.name, asked.value)
+    await prepared([message], store)
+    await prepared([definition(version=2)], store)
+    (course,) = (await store.courses.load(["acme/c-1"])).values()
+    await store.courses.save(replace(course, released=2))
+    await prepared([message], store)
+    return store.records.by_key[RECORD].record.definition_version
+
+
+async def test_a_request_that_is_read_twice_counts_once() -> None:
+    """Else its changes would have the place of a message that may be done, and never go out."""
+    assert await version_after_a_request_that_was_read_twice() == 1
+
+
+async def test_without_that_care_it_would_count_twice() -> None:
+    """The test above can fail."""
+    with count_requests_again():
+        assert await version_after_a_request_that_was_read_twice() == 2
+
+
+async def place_of_a_state_that_no_change_tells() -> Place | None:
+    """The fact after the definition gives the learner a record, the same once more changes nothing."""
+    store = MemoryStore()
+    await prepared([definition(), fact(attended=False), fact(attended=False)], store)
+    return store.records.by_key[RECORD].restated
+
+
+async def test_a_state_goes_out_with_the_message_that_changed_it() -> None:
+    """The last one that was heard may be done already, and the state would not go out."""
+    assert await place_of_a_state_that_no_change_tells() == Place(ATTENDANCE_CHANGED.name, 0, 1)
+
+
+async def test_without_that_care_it_would_go_out_with_the_last() -> None:
+    """The test above can fail."""
+    with restate_with_the_last_message():
+        assert await place_of_a_state_that_no_change_tells() == Place(ATTENDANCE_CHANGED.name, 0, 2)

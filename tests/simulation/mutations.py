@@ -196,7 +196,10 @@ def move_facts_away_with_the_write_that_brings_them() -> Any:
 
 
 def count_requests_again() -> Any:
-    """A request to decide a record again counts each time it is read, like any other message."""
+    """A request to decide a record again counts each time it is read, like any other message.
+
+    Too rare for the seeds: tests/lanes/test_deciding.py arranges it.
+    """
 
     def forgetful(stored: StoredRecord, *rest: Any) -> Decided:
         return decide_record(replace(stored, asked={}), *rest)
@@ -287,7 +290,10 @@ def forget_what_is_not_announced() -> Any:
 
 
 def restate_with_the_last_message() -> Any:
-    """A state goes out with the last message that was heard, though it may have been known, and be done, already."""
+    """A state goes out with the last message that was heard, though it may have been known, and be done, already.
+
+    Too rare for the seeds: tests/lanes/test_deciding.py arranges it.
+    """
 
     def careless(
         stored: StoredRecord, heard: Sequence[tuple[Received, HeardFact | HeardRequest]], *rest: Any
@@ -352,7 +358,6 @@ MUTATIONS: dict[str, tuple[Mutation, range]] = {
     "seek to where the client stands": (seek_to_where_the_client_stands, range(300)),
     "move facts away with the write that brings them": (move_facts_away_with_the_write_that_brings_them, range(300)),
     "forget the history": (forget_the_history, range(300)),
-    "count requests again": (count_requests_again, range(1070, 2000)),
     "transactional id per process": (transactional_id_per_process, range(300)),
     "decide again while paused": (decide_again_while_paused, range(300)),
     "forget what was in flight": (forget_what_was_in_flight, range(1630, 2650)),
@@ -361,7 +366,6 @@ MUTATIONS: dict[str, tuple[Mutation, range]] = {
     "decide about the erased": (decide_about_the_erased, range(50)),
     "delete before the tombstone": (delete_before_the_tombstone, range(50)),
     "forget what is not announced": (forget_what_is_not_announced, range(300)),
-    "restate with the last message": (restate_with_the_last_message, range(2820, 3400)),
     "tell states past the lanes": (tell_states_past_the_lanes, range(300)),
     "erase past the lanes": (erase_past_the_lanes, range(200, 1000)),
     "forget lanes that are closing": (forget_lanes_that_are_closing, range(2430, 3400)),
