@@ -88,7 +88,7 @@ class Settings(BaseSettings):
         -1, description="Copies of topics that `ratchet topics create` creates; -1: the broker's default"
     )
     batch_messages: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        20_000,
+        30_000,
         description="Messages that a lane takes together, at most; more than four lanes share four times as many",
     )
     batch_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = Field(
