@@ -24,11 +24,10 @@ SWITCH_SECONDS = 0.0005
 """A thread of the database's driver needs the interpreter for moments only; it would wait ten times as long for it."""
 
 
-def _tune_interpreter() -> None:
-    gc.freeze()  # what is there by now stays; collecting need not look at it again
-    sys.setswitchinterval(SWITCH_SECONDS)
+def _keep_one_heap() -> None:
+    """Before there is any thread: glibc would give each of the driver's memory of its own, and never take it back."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # glibc would give each thread of the driver memory of its own, and never take it back
+    if mallopt is not None:
         mallopt(M_ARENA_MAX, 1)
 
 
@@ -45,6 +44,7 @@ async def serve(settings: Settings) -> None:
 
     Raises FixConfiguration when it cannot start, RestartProcess when it cannot go on.
     """
+    _keep_one_heap()
     stop = _until_stopped()
     try:
         async with AsyncExitStack() as opened:
@@ -79,7 +79,8 @@ async def _work(
 ) -> None:
     worker = Worker(settings, store, partitions, frames)
     port = await opened.enter_async_context(serve_health(settings, worker.lanes.health))
-    _tune_interpreter()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.freeze()  # what is there by now stays; collecting need not look at it again
     log.info("serving", extra={"http_port": port, "partitions": partitions, "group": settings.group})
     await worker.run(stop)
 

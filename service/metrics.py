@@ -173,7 +173,8 @@ def count_committed(tally: Tally, published: Count[str], changes: Count[str], no
     LATENCY.observe(tally.timestamps, tally.traced, now)
 
 
-def count_decisions(rules: Iterable[str]) -> None:
-    """Rows that decided, by their ids."""
-    for rule, number in Count(rules).items():
-        DECISIONS.labels(rule).inc(number)
+def count_decisions(spoke: Iterable[tuple[str | None, ...]]) -> None:
+    """The rows that spoke in each decision, by their ids."""
+    for rules, number in Count(spoke).items():
+        for rule in filter(None, rules):
+            DECISIONS.labels(rule).inc(number)

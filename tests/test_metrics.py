@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from rules.values import Cause, Change, Course, CourseChange, StepChange
-from service.lanes.outgoing import kind_of
+from service.lanes.outgoing import kind_of, outbound, topic_of
 from service.metrics import LatencyHistogram, Tally, Traced
 
 NOW = 1_000.0
@@ -72,4 +72,6 @@ def course(now: Course, was_completed: bool) -> CourseChange:
     ],
 )
 def test_a_change_has_a_kind(what: StepChange | CourseChange, kind: str) -> None:
-    assert kind_of(Change(1, 1, Cause("m-1", 1, "completed-by-steps"), 1, what)) == kind
+    change = Change(1, 1, Cause("m-1", 1, "completed-by-steps"), 1, what)
+    assert kind_of(change) == kind
+    assert topic_of(kind) == outbound("acme/l-1/c-1", change, None).topic

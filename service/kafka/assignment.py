@@ -23,7 +23,8 @@ from service.lanes.flood import Flood
 from service.lanes.health import FloodHealth, HangingTransaction, Health, State
 from service.lanes.lane import Lane
 from service.lanes.ports import Store
-from service.lanes.preparing import Shared, Turns
+from service.lanes.preparing import Shared
+from service.lanes.turns import Turns
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Lanes(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not
             partial(partition_of, partitions=partitions),
             settings.topic_prefix,
             Flood(settings.flood_percent, settings.flood_window_messages),
-            Turns(asyncio.Lock(), asyncio.Lock()),
+            Turns.of_a_worker(),
             clock,
             settings.state_topic,
         )

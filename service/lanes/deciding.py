@@ -67,17 +67,16 @@ async def decide_and_store(
         with metrics.STAGE_SECONDS.labels("store").time():
             if not changed or await _save(store, changed):
                 metrics.ERASED.inc(sum(isinstance(item, HeardFact) for key in erased for _, item in heard[key]))
-                metrics.count_decisions(rule for one in changed for rule in _rules(one.decisions))
+                metrics.count_decisions(_rules(decision) for one in changed for decision in one.decisions)
                 letters = [letter for one in decided.values() for letter in one.letters]
                 return Stored({key: one.stored for key, one in decided.items()}, courses, letters)
         metrics.STORE_MISSES.inc()
         records = await store.records.load(heard)
 
 
-def _rules(decisions: Iterable[Decision]) -> Iterator[str]:
+def _rules(decision: Decision) -> tuple[str | None, ...]:
     """The rows that spoke."""
-    for one in decisions:
-        yield from (rule for rule in (one.arrival, one.step_rule, one.course_rule) if rule is not None)
+    return decision.arrival, decision.step_rule, decision.course_rule
 
 
 async def _save(store: Store, decided: Collection[Decided]) -> bool:

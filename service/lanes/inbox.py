@@ -21,6 +21,7 @@ from service.lanes.bounds import Bounds
 from service.lanes.in_hand import NEVER
 from service.lanes.ports import Handed, Received
 from service.lanes.progress import Done, Offsets, Progress, digest
+from service.lanes.turns import is_large
 from service.lanes.waiting import Waiting
 
 Further = Mapping[tuple[bytes, str], int]
@@ -75,6 +76,11 @@ class Inbox:
         """A batch is there."""
         queued = sum(map(len, self._queues.values()))
         return queued >= self._bounds.batch_messages or self._queued_bytes >= self._bounds.batch_bytes
+
+    @property
+    def is_large(self) -> bool:
+        """More than a small batch is there."""
+        return is_large(len(self))
 
     @property
     def has_moved(self) -> bool:

@@ -28,7 +28,6 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NamedTuple
 
 from service import metrics
 from service.errors import FixConfiguration, LaneLost, Unreadable, WaitAndRetry
@@ -38,9 +37,10 @@ from service.lanes.health import LaneHealth, State
 from service.lanes.in_hand import InHand
 from service.lanes.inbox import Batch, Further, Inbox, farthest
 from service.lanes.ports import Handed, Log, Store
-from service.lanes.preparing import Prepared, Preparer, Shared
+from service.lanes.preparing import Prepared, Preparer, Ready, Shared
 from service.lanes.progress import Offsets, Progress, check_within, offsets_of
 from service.lanes.sweep import Sweep
+from service.lanes.turns import Ahead
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +48,9 @@ IDLE_SECONDS = 1.0
 """After this long without messages the lane notes where it stands."""
 USURPED_LIMIT = 5
 """So often a lane may be lost while the group still gives it to this worker: longer than any session."""
-SMALL_BATCH_MESSAGES = 1000
 KEEP_SHARES = 8
 """Of a record that waits, so many shares are kept in any case: an earlier owner was a batch or two further."""
 RETRY_SECONDS, RETRY_LIMIT_SECONDS = 0.5, 10.0
-
-
-class Ready(NamedTuple):
-    """A stored batch, ready to be published. `began`: seconds since 1970; `pieces`: it was prepared in so many."""
-
-    began: float
-    end: Progress
-    pieces: int
-    prepared: Prepared
 
 
 class Lane:
@@ -84,6 +74,7 @@ class Lane:
         self._inbox = Inbox({}, shared.bounds, self._keep_shares)
         self._in_hand = InHand()
         self._awaits = False
+        self._ahead = Ahead(shared.turns, self._room.set)
         self._unreadable: Unreadable | None = None
         self._deleted: list[str] = []
         self._told_deleted: dict[str, int] = {}
@@ -155,6 +146,7 @@ class Lane:
             raise
         finally:
             self.state = "closed"
+            self._ahead.leave()
             metrics.UNREADABLE_BATCHES.labels(self.number).set(0)
             await self._sweep.stop()
             await self._log.discard()
@@ -205,6 +197,7 @@ class Lane:
             )
 
     def _clear(self) -> None:
+        self._ahead.leave()
         self._in_hand.drop(self._inbox.oldest_at)
         self._inbox = Inbox({}, self._shared.bounds, self._keep_shares)
         self._awaits = False
@@ -248,7 +241,7 @@ class Lane:
     async def _read(self) -> None:
         """Fill the inbox, as far as there is room. Ends with whatever reading fails with."""
         while True:
-            while self._inbox.is_full and not self._awaits:
+            while not self._has_room():
                 self._room.clear()
                 await self._room.wait()
             handed = await self._log.read()
@@ -258,6 +251,9 @@ class Lane:
                 self.active_at = time.monotonic()
                 self._in_hand.read_again()
             self._wake.set()
+
+    def _has_room(self) -> bool:
+        return self._awaits or ((not self._inbox.is_large or self._ahead.ask()) and not self._inbox.is_full)
 
     def _note_readable(self, handed: Handed) -> None:
         if self._unreadable is None:
@@ -294,6 +290,7 @@ class Lane:
                         publishing = None
                     if ready is not None:
                         publishing = asyncio.create_task(self._publish(ready))
+                        del ready  # it takes much memory, and may be out long before there is the next one
                     elif self.is_closing:
                         await self._note_committed()
                         return
@@ -315,22 +312,20 @@ class Lane:
         """
         if not await self._wait_for_messages(reading, publishing):
             return None
-        async with self._turn(len(self._inbox)):
+        async with self._shared.turns.to_prepare(len(self._inbox)):
             batch, began = self._inbox.next_batch(), self._shared.clock()
             prepared = await self._prepare(batch, batch.start)
         pieces, end = 1, batch.end
         while further := prepared.beyond(end):
             more = await self._wait_for_extension(reading, further)
-            async with self._turn(len(more.messages)):
+            async with self._shared.turns.to_prepare(len(more.messages)):
                 prepared = prepared.and_then(await self._prepare(more, batch.start))
             pieces, end = pieces + 1, more.end
         return Ready(began, end, pieces, prepared)
 
-    def _turn(self, messages: int) -> asyncio.Lock:
-        return self._shared.turns.small if messages <= SMALL_BATCH_MESSAGES else self._shared.turns.large
-
     async def _prepare(self, batch: Batch, start: Progress) -> Prepared:
         self._in_hand.take(batch.messages)
+        self._ahead.leave()
         self._room.set()
         return await self._preparer.prepare(batch.messages, start, self._committed)
 

@@ -105,7 +105,7 @@ def outbound(key: str, change: Change, traceparent: bytes | None) -> Outbound:
 
     The same bytes however often it is tried.
     """
-    cause, what, topic = change.cause, change.what, topic_of(change)
+    cause, what = change.cause, change.what
     about = (
         *split_key(key),
         change.attempt,
@@ -115,16 +115,13 @@ def outbound(key: str, change: Change, traceparent: bytes | None) -> Outbound:
         cause.message_id,
         format_timestamp(cause.changed_at),
     )
-    content = _json(_step_said(about, what) if isinstance(what, StepChange) else _course_said(key, about, what))
+    if isinstance(what, StepChange):
+        topic, content = STEP_COMPLETION_CHANGED.name, _json(_step_said(about, what))
+    else:
+        topic, content = COURSE_COMPLETION_CHANGED.name, _json(_course_said(key, about, what))
     identity, decided_at = message_id(key, change.sequence, content), format_timestamp(change.decided_at)
     value = b'{"message_id":"%b","decided_at":"%b",%b' % (identity.encode(), decided_at.encode(), content[1:])
     return Outbound(topic, key.encode(), value, headers.cloud_event(identity, topic, decided_at, traceparent))
-
-
-def topic_of(change: Change) -> str:
-    """Where a change goes."""
-    topic = STEP_COMPLETION_CHANGED if isinstance(change.what, StepChange) else COURSE_COMPLETION_CHANGED
-    return topic.name
 
 
 def kind_of(change: Change) -> str:
@@ -137,6 +134,11 @@ def kind_of(change: Change) -> str:
     if is_completed == what.was_completed:
         return "course_updated"
     return "course_completed" if is_completed else "course_removed"
+
+
+def topic_of(kind: str) -> str:
+    """Where changes of a kind go."""
+    return (STEP_COMPLETION_CHANGED if kind.startswith("step_") else COURSE_COMPLETION_CHANGED).name
 
 
 def _step_said(about: About, what: StepChange) -> _StepSaid:

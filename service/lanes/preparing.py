@@ -19,7 +19,6 @@ from msgspec.structs import replace
 
 from contracts.fields import course_key_of, is_record_key
 from contracts.topics import COURSE_DEFINED, REROUTED
-from rules.values import Change
 from service import metrics, traces
 from service.errors import FixConfiguration, LaneLost, RecordTooLarge, WaitAndRetry
 from service.lanes.batch import (
@@ -46,6 +45,7 @@ from service.lanes.ports import Outbound, Received, Store, StoredCourse, StoredR
 from service.lanes.progress import Progress
 from service.lanes.sweep import requests_behind
 from service.lanes.translate import HeardDefinition, HeardFact, HeardRequest, Item, Misrouted, Unusable
+from service.lanes.turns import Turns
 from service.metrics import Tally, Traced
 
 log = logging.getLogger(__name__)
@@ -56,16 +56,6 @@ TRACED = 128
 Courses = Mapping[str, StoredCourse]
 Definitions = Mapping[str, Sequence[tuple[Received, HeardDefinition]]]
 MAY_DEFINE = COURSE_DEFINED.name, REROUTED.name
-
-
-class Turns(NamedTuple):
-    """The lanes of a worker prepare one batch at a time: there is one core to decide on, and more would take memory.
-
-    But a small batch, which is soon done, does not wait for a large one.
-    """
-
-    small: asyncio.Lock
-    large: asyncio.Lock
 
 
 class Shared(NamedTuple):
@@ -106,18 +96,26 @@ class Prepared(NamedTuple):
 
     def tell_committed(self, lane: int, began: float, now: float) -> None:
         """Operators learn of it. `began`, `now`: when it was taken and committed, seconds since 1970."""
-        others = Counter(other.topic for other in chain(self.states.values(), self.others))
-        topics = Counter(topic_of(change) for change in self._changes()) + others
-        metrics.count_committed(self.tally, topics, Counter(map(kind_of, self._changes())), now)
+        kinds = Counter(kind_of(one.change) for pendings in self.changes.values() for one in pendings)
+        topics = Counter(other.topic for other in chain(self.states.values(), self.others))
+        for kind, number in kinds.items():
+            topics[topic_of(kind)] += number
+        metrics.count_committed(self.tally, topics, kinds, now)
         metrics.LAST_COMMIT.labels(lane).set(now)
         traces.note_batch(lane, began, now, len(self.tally.timestamps), self.tally.traced)
-
-    def _changes(self) -> Iterator[Change]:
-        return (one.change for pendings in self.changes.values() for one in pendings)
 
     def beyond(self, end: Progress) -> Further:
         """How far a batch with this must go, where it ends before that."""
         return beyond(self.changes, end)
+
+
+class Ready(NamedTuple):
+    """A stored batch, ready to be published. `began`: seconds since 1970; `pieces`: it was prepared in so many."""
+
+    began: float
+    end: Progress
+    pieces: int
+    prepared: Prepared
 
 
 class _Part(NamedTuple):

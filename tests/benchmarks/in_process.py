@@ -31,8 +31,9 @@ from service.lanes.bounds import Bounds
 from service.lanes.flood import Flood
 from service.lanes.inbox import Inbox
 from service.lanes.ports import Handed, History, Received, StoredRecord
-from service.lanes.preparing import Preparer, Shared, Turns
+from service.lanes.preparing import Preparer, Shared
 from service.lanes.progress import up_to
+from service.lanes.turns import Turns
 from service.mongo.documents import record_document, stored_record
 from service.settings import Settings
 from tests.benchmarks.workloads import Workload, definitions, mass_upload
@@ -163,7 +164,7 @@ async def work_off(messages: Sequence[Received], tells_states: bool = True) -> i
     for course in definitions():
         await store.courses.save(course)
     bounds = Bounds(**Settings().model_dump(include=set(Bounds._fields)))
-    turns = Turns(asyncio.Lock(), asyncio.Lock())
+    turns = Turns.of_a_worker()
     clock, place = time.time, partial(partition_of, partitions=1)
     shared = Shared(bounds, place, "", Flood(100, 10**9), turns, clock, tells_states)
     preparer, inbox = Preparer(0, store, shared, lambda: None), Inbox(up_to({ATTENDANCE_CHANGED.name: 0}), bounds, 8)

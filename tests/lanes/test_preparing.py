@@ -23,7 +23,8 @@ from service.lanes.bounds import WAITING_PLACES, Bounds
 from service.lanes.flood import Flood
 from service.lanes.parts import ByKey, in_parts, translate_all
 from service.lanes.ports import Outbound, Received
-from service.lanes.preparing import Prepared, Preparer, Shared, Turns
+from service.lanes.preparing import Prepared, Preparer, Shared
+from service.lanes.turns import Turns
 from service.settings import Settings
 from tests.commands.test_commands import ATTENDED, DEFINITION
 from tests.mongo.memory_store import MemoryStore
@@ -53,7 +54,7 @@ def definition(**fields: Any) -> Received:
 async def prepared(messages: Sequence[Received], store: MemoryStore) -> Prepared:
     """By a lane of one partition."""
     bounds = Bounds(**Settings().model_dump(include=set(Bounds._fields)))
-    turns = Turns(asyncio.Lock(), asyncio.Lock())
+    turns = Turns.of_a_worker()
     shared = Shared(bounds, partial(partition_of, partitions=1), "", Flood(100, 10**9), turns, lambda: NOW)
     numbered = [replace(one, partition=0, offset=offset) for offset, one in enumerate(messages)]
     return await Preparer(0, store, shared, lambda: None).prepare(numbered, {}, {})
