@@ -99,7 +99,8 @@ class Settings(BaseSettings):
     )
     new_facts_per_record: Annotated[int, Field(ge=1, le=2000)] = Field(
         200,
-        description="Messages about one record that a lane takes together, at most; those of others overtake the rest",
+        description="Messages about one record that a lane takes together, at most, five times as many while nothing "
+        "else waits; those of others overtake the rest",
     )
     records_together: Annotated[int, Field(ge=1, le=100_000)] = Field(
         160, description="Records of a batch that are loaded, decided and stored together, at most"

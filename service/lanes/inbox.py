@@ -24,6 +24,8 @@ from service.lanes.progress import Done, Offsets, Progress, digest
 from service.lanes.turns import is_large
 from service.lanes.waiting import Waiting
 
+SHARES_ALONE = 4
+"""More for records that wait, where nobody else does."""
 Further = Mapping[tuple[bytes, str], int]
 """By key and topic: up to where, exclusively, the messages of a record belong to a batch."""
 
@@ -122,9 +124,14 @@ class Inbox:
         return self._handed_over
 
     def next_batch(self) -> Batch:
-        """What is at hand, within the bounds: of the records that wait their share, then of all others."""
+        """What is at hand, within the bounds: of the records that wait their share, then of all others.
+
+        Where there are no others, nobody waits for those that have more.
+        """
         messages = self._waiting.take_shares()
-        return self._batch(messages + self._cut(Counter(message.key for message in messages), len(messages)))
+        others = self._cut(Counter(message.key for message in messages), len(messages))
+        alone = not others and not any(self._queues.values())
+        return self._batch(messages + (self._waiting.take_shares(SHARES_ALONE) if alone else others))
 
     def has_come_to(self, further: Further) -> bool:
         """Whether everything before these offsets was handed over."""

@@ -48,7 +48,7 @@ IDLE_SECONDS = 1.0
 """After this long without messages the lane notes where it stands."""
 USURPED_LIMIT = 5
 """So often a lane may be lost while the group still gives it to this worker: longer than any session."""
-KEEP_SHARES = 8
+KEEP_SHARES = 10
 """Of a record that waits, so many shares are kept in any case: an earlier owner was a batch or two further."""
 RETRY_SECONDS, RETRY_LIMIT_SECONDS = 0.5, 10.0
 

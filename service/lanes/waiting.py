@@ -92,12 +92,12 @@ class Waiting:
         """Whether messages of a record before that offset were dropped."""
         return key in self._records and self._records[key].dropped.get(topic, offset) < offset
 
-    def take_shares(self) -> list[Received]:
-        """Each record's share, all of them together half of a batch at most."""
+    def take_shares(self, times: int = 1) -> list[Received]:
+        """Each record's share, or so many times that, all of them together half of a batch at most."""
         if not self._records:
             return []
         share = self._bounds.batch_messages // (2 * len(self._records))
-        share = min(self._bounds.new_facts_per_record, max(1, share))
+        share = min(times * self._bounds.new_facts_per_record, max(1, share))
         return [message for key in list(self._records) for message in self._take(key, share)]
 
     def take_to(self, key: bytes, topic: str, offset: int) -> list[Received]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from service.lanes.bounds import Bounds
 from service.lanes.inbox import Batch, Inbox
@@ -60,12 +61,21 @@ def test_others_overtake_a_record_that_has_more_than_its_share() -> None:
     first = inbox.next_batch()
     assert keys_of(first) == ["hot"] * 5 + ["x", "y", "z"]
     assert offsets_of(first.end) == {"a": 10, "b": 1}, "the offset of the first that waits"
-    for _ in range(9):
-        assert keys_of(inbox.next_batch()) == ["hot"] * 5
+    log["a"].append(replace(log["a"][-1], offset=106))
+    hand_over(inbox, log)
+    assert keys_of(inbox.next_batch()) == ["hot"] * 5 + ["z"]
+    assert keys_of(inbox.next_batch()) == ["hot"] * 25, "nobody else waits"
     last = inbox.next_batch()
-    assert keys_of(last) == ["hot"]
-    assert last.end == up_to({"a": 105, "b": 1})
+    assert keys_of(last) == ["hot"] * 16
+    assert last.end == up_to({"a": 107, "b": 1})
     assert not len(inbox)
+
+
+def test_a_record_is_not_alone_where_others_have_no_place_in_the_batch() -> None:
+    inbox = Inbox(up_to(dict.fromkeys(TOPICS, 0)), bounds(100, 5)._replace(batch_records=1), 100)
+    hand_over(inbox, log_of([*[("a", "hot")] * 50, ("a", "x")]))
+    assert keys_of(inbox.next_batch()) == ["hot"] * 5
+    assert keys_of(inbox.next_batch()) == ["hot"] * 5
 
 
 def test_who_takes_over_leaves_out_what_has_overtaken() -> None:
@@ -106,7 +116,7 @@ def test_what_is_dropped_is_known_and_read_again() -> None:
     inbox = Inbox(up_to(dict.fromkeys(TOPICS, 0)), bounds(10, 2), 3)
     for _ in range(60):
         if not inbox.is_full:
-            hand_over(inbox, log, most=5)
+            hand_over(inbox, log, most=20)
         batch = inbox.next_batch()
         assert len(inbox) <= 25
         if inbox.must_read_again:
