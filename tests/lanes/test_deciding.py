@@ -1,9 +1,10 @@
 """What is too rare for the simulation's seeds, arranged.
 
 A record and its history are read one after the other: what moves away in between must not pass for known. A request
-counts once. A state goes out with the message that changed it.
+counts once. A state goes out with the message that changed it. A definition may come while a batch is being decided.
 """
 
+from collections.abc import Iterable
 from unittest.mock import patch
 
 import pytest
@@ -12,13 +13,14 @@ from msgspec.structs import replace
 from contracts.topics import ATTENDANCE_CHANGED, REEVALUATION_REQUESTED
 from service.lanes.batch import Clock
 from service.lanes.deciding import decide_and_store
-from service.lanes.ports import Place, Received
+from service.lanes.ports import Place, Received, StoredRecord
 from service.lanes.sweep import request
 from service.lanes.translate import HeardFact, translate
 from tests.lanes.test_preparing import definition, fact, prepared, received
 from tests.mongo.memory_store import MemoryRecords, MemoryStore
 from tests.simulation.mutations import (
     count_requests_again,
+    forget_what_was_in_flight,
     restate_with_the_last_message,
     trust_a_history_that_is_ahead,
 )
@@ -79,6 +81,13 @@ async def test_the_history_says_of_which_revision_it_is(asked: list[str] | None)
     assert 0 < history.rev <= store.records.by_key[RECORD].rev
 
 
+async def define_again(store: MemoryStore) -> None:
+    """The second version, released."""
+    await prepared([definition(version=2)], store)
+    (course,) = (await store.courses.load(["acme/c-1"])).values()
+    await store.courses.save(replace(course, released=2))
+
+
 async def version_after_a_request_that_was_read_twice() -> int:
     """Once under the first version, once more, because its batch was not committed, when there is a second."""
     store = MemoryStore()
@@ -86,9 +95,7 @@ async def version_after_a_request_that_was_read_twice() -> int:
     asked = request(RECORD, 1, 0)
     message = received(REEVALUATION_REQUESTED.name, asked.value)
     await prepared([message], store)
-    await prepared([definition(version=2)], store)
-    (course,) = (await store.courses.load(["acme/c-1"])).values()
-    await store.courses.save(replace(course, released=2))
+    await define_again(store)
     await prepared([message], store)
     return store.records.by_key[RECORD].record.definition_version
 
@@ -102,6 +109,33 @@ async def test_without_that_care_it_would_count_twice() -> None:
     """The test above can fail."""
     with count_requests_again():
         assert await version_after_a_request_that_was_read_twice() == 2
+
+
+async def requests_for_what_was_in_flight() -> list[bytes | None]:
+    """Keys of records that are to be decided again: a second version is stored while a batch has loaded the first."""
+    store = MemoryStore()
+    await prepared([definition(), fact()], store)
+    load = store.records.load
+
+    async def while_another_lane_hears(keys: Iterable[str]) -> dict[str, StoredRecord]:
+        stored = await load(keys)
+        await define_again(store)
+        return stored
+
+    with patch.object(store.records, "load", while_another_lane_hears):
+        result = await prepared([fact(message_id="m-2", attended=False)], store)
+    assert store.records.by_key[RECORD].record.definition_version == 1
+    return [other.key for other in result.others if other.topic == REEVALUATION_REQUESTED.name]
+
+
+async def test_what_was_in_flight_while_a_definition_came_is_decided_again() -> None:
+    assert await requests_for_what_was_in_flight() == [RECORD.encode()]
+
+
+async def test_without_that_care_it_would_stay_as_it_was() -> None:
+    """The test above can fail."""
+    with forget_what_was_in_flight():
+        assert await requests_for_what_was_in_flight() == []
 
 
 async def place_of_a_state_that_no_change_tells() -> Place | None:

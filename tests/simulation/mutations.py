@@ -236,7 +236,10 @@ def decide_again_while_paused() -> Any:
 
 
 def forget_what_was_in_flight() -> Any:
-    """Nobody asks for records that a batch has stored under a version that was the newest when it was loaded."""
+    """Nobody asks for records that a batch has stored under a version that was the newest when it was loaded.
+
+    Too rare for the seeds: tests/lanes/test_deciding.py arranges it.
+    """
     return patch.object(preparing, "requests_behind", lambda *_: [])
 
 
@@ -328,7 +331,10 @@ def erase_past_the_lanes() -> Any:
 
 
 def forget_lanes_that_are_closing() -> Any:
-    """Whoever closes lanes has forgotten them before they have ended, and others of their number are opened."""
+    """Whoever closes lanes has forgotten them before they have ended, and others of their number are opened.
+
+    Too rare for the seeds: tests/kafka/test_watch.py arranges it.
+    """
 
     async def hasty(self: Lanes, numbers: Sequence[int] | None = None) -> None:
         lanes = [self.by_number.pop(number) for number in numbers or list(self.by_number) if number in self.by_number]
@@ -360,7 +366,6 @@ MUTATIONS: dict[str, tuple[Mutation, range]] = {
     "forget the history": (forget_the_history, range(300)),
     "transactional id per process": (transactional_id_per_process, range(300)),
     "decide again while paused": (decide_again_while_paused, range(300)),
-    "forget what was in flight": (forget_what_was_in_flight, range(1630, 2650)),
     "do not look for releases": (do_not_look_for_releases, range(300)),
     "look before the insert only": (look_before_the_insert_only, range(1000)),
     "decide about the erased": (decide_about_the_erased, range(50)),
@@ -368,6 +373,5 @@ MUTATIONS: dict[str, tuple[Mutation, range]] = {
     "forget what is not announced": (forget_what_is_not_announced, range(300)),
     "tell states past the lanes": (tell_states_past_the_lanes, range(300)),
     "erase past the lanes": (erase_past_the_lanes, range(200, 1000)),
-    "forget lanes that are closing": (forget_lanes_that_are_closing, range(2430, 3400)),
 }
 """Each with the seeds within which it must be caught."""
