@@ -10,8 +10,7 @@ and one transaction a batch with changes, states, dead letters and offsets (`por
     outgoing, forwarding    changes, states → bytes; what goes on as it was
     batch                   what a batch makes of records and courses; pure
     deciding, parts, preparing   a batch's records loaded, decided, stored, some at a time, whatever is in it
-    turns                   which lane of a worker reads ahead, which prepares
-    lane                    all of that in order, and what happens after a failure: the theory of operation
+    lane, turns             all of that in order, and what happens after a failure: the theory of operation
     sweep, flood            deciding again after a new definition; noticing broken senders
     packed, failpoint       decisions as they are carried along; where tests let a process die
 """
