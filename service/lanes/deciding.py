@@ -26,9 +26,15 @@ from service.lanes.translate import HeardFact, HeardRequest
 
 RECALLED_DECISIONS = 10_000
 """Of the whole histories that are in memory at a time; one alone may have more (RECORD_DECISIONS)."""
+RECOUNTED_FACTS = 200_000
+"""About so many are counted before the event loop has its turn, a second or two: heartbeats must not wait longer."""
 NEVER_SENT = 2**62
 """Offset of a request that is behind all that were ever sent."""
 Heard = Mapping[str, Sequence[tuple[Received, HeardFact | HeardRequest]]]
+
+
+class TooMuchAtOnce(Exception):
+    """Fewer messages are to be prepared together."""
 
 
 class Stored(NamedTuple):
@@ -114,8 +120,9 @@ async def decide_records(
     facts_in_record: int | None = None,
     waiting: Collection[str] = (),
 ) -> dict[str, Decided]:
-    """Every record that was heard of, decided; `records` are those stored, kept up to date. Raises WaitAndRetry.
+    """Every record that was heard of, decided; `records` are those stored, kept up to date.
 
+    Raises WaitAndRetry; TooMuchAtOnce, where each of many facts has a long history counted again.
     `waiting`: courses under whose newest version no record is decided again.
     """
     histories = await _histories(store, records, _new_facts(heard, records))
@@ -133,11 +140,13 @@ async def decide_records(
         try:
             decide_one(key, histories.get(key, NOT_ASKED))
         except HistoryNeeded:
+            if len(heard[key]) > 1 and len(heard[key]) * records[key].record.decided > RECOUNTED_FACTS:
+                raise TooMuchAtOnce from None
             needing.append(key)
     for some in _few(needing, records):
         for key, history in (await _histories(store, records, dict.fromkeys(some))).items():
             decide_one(key, history)
-            await asyncio.sleep(0)  # a long history takes long to count; heartbeats must not wait for all of them
+            await asyncio.sleep(0)  # heartbeats must not wait for all of them
     return decided
 
 

@@ -2,7 +2,8 @@
 
 No message may stop its lane. Where something fails that is not about the world (WaitAndRetry), the messages are
 prepared again in halves, until the one is found that cannot be decided: it goes to the dead letters as
-`internal_error`, to be replayed once the fault is mended. What is stored twice counts once, as everywhere here.
+`internal_error`, to be replayed once the fault is mended. Likewise those that would take too long together
+(TooMuchAtOnce). What is stored twice counts once, as everywhere here.
 """
 
 import asyncio

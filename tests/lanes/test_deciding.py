@@ -1,18 +1,21 @@
 """What is too rare for the simulation's seeds, arranged.
 
 A record and its history are read one after the other: what moves away in between must not pass for known. A request
-counts once. A state goes out with the message that changed it. A definition may come while a batch is being decided.
+counts once. A state goes out with the message that changed it. A definition may come while a batch is being decided. A
+long history is not counted for many facts at once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from msgspec.structs import replace
 
 from contracts.topics import ATTENDANCE_CHANGED, REEVALUATION_REQUESTED
-from service.lanes.batch import Clock
-from service.lanes.deciding import decide_and_store
+from service.lanes import deciding
+from service.lanes.batch import Clock, Decided, decide_record
+from service.lanes.deciding import decide_and_store, whole_records
 from service.lanes.ports import Place, Received, StoredRecord
 from service.lanes.sweep import request
 from service.lanes.translate import HeardFact, translate
@@ -29,10 +32,15 @@ RECORD = "acme/l-1/c-1"
 LATER = Clock(1_800_000_000_000_000, 1_900_000_000_000_000)
 
 
-def facts(first: int, count: int) -> list[Received]:
+def facts(first: int, count: int, event: str = "e1") -> list[Received]:
     """In order of time."""
     return [
-        fact(message_id=f"m-{n}", changed_at=f"2026-01-02T{n // 60:02}:{n % 60:02}:00Z", attended=n % 2 == 0)
+        fact(
+            message_id=f"m-{n}",
+            changed_at=f"2026-01-02T{n // 60:02}:{n % 60:02}:00Z",
+            event_id=event,
+            attended=n % 2 == 0,
+        )
         for n in range(first, first + count)
     ]
 
@@ -109,6 +117,43 @@ async def test_without_that_care_it_would_count_twice() -> None:
     """The test above can fail."""
     with count_requests_again():
         assert await version_after_a_request_that_was_read_twice() == 2
+
+
+async def late_facts_counted(at_once: int) -> tuple[StoredRecord, list[int]]:
+    """The record after twenty facts from before all others, and how many facts its whole history was counted with."""
+    store, together = MemoryStore(), []
+    events = [{"step_id": event, "kind": "event", "scheduled_minutes": 60} for event in ("e1", "e2")]
+    await prepared([definition(steps=events), *facts(20, 40)], store)
+    await prepared(facts(60, 40), store)
+
+    def watch(stored: StoredRecord, heard: Sequence[Any], *rest: Any) -> Decided:
+        decided = decide_record(stored, heard, *rest)
+        together.append(len(heard))  # where that took the history, and it was not there, nothing was decided
+        return decided
+
+    with patch.object(deciding, "decide_record", watch), patch.object(deciding, "RECOUNTED_FACTS", at_once):
+        result = await prepared(facts(0, 20, "e2"), store)
+    assert not result.others, "neither a dead letter nor anything else"
+    assert [pending.change.sequence for pending in result.changes[RECORD]] == sorted(
+        pending.change.sequence for pending in result.changes[RECORD]
+    )
+    return (await whole_records(store, [RECORD]))[RECORD], together
+
+
+async def test_a_long_history_is_counted_for_few_facts_at_once() -> None:
+    """Or all lanes' heartbeats would wait, and others take them over, for ever."""
+    stored, together = await late_facts_counted(at_once=500)
+    assert together, "it was counted"
+    assert max(together) <= 500 // 80
+    assert stored.record.decided == 100
+
+
+async def test_without_that_care_it_would_be_counted_for_all_of_them() -> None:
+    """The test above can fail, and says the same of the record."""
+    few, (stored, together) = await late_facts_counted(at_once=500), await late_facts_counted(at_once=10**9)
+    assert together == [20]
+    assert stored.record.standing == few[0].record.standing
+    assert stored.record.facts == few[0].record.facts
 
 
 async def requests_for_what_was_in_flight() -> list[bytes | None]:

@@ -63,5 +63,6 @@ def run(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
         for task in left:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.set_exception_handler(lambda *_: None)  # garbage of a run that is over: nobody waits for what it says
         asyncio.set_event_loop(None)
         loop.close()
