@@ -1,7 +1,7 @@
 """Whose turn it is among the lanes of a worker.
 
 They prepare one batch at a time: there is one core to decide on, and more than one would take memory. And only the lane
-whose turn comes next reads a whole batch ahead. A small batch, which is soon done, waits for none of that.
+whose turn comes next reads a whole batch ahead. A small batch, which is soon done, waits for other small ones only.
 """
 
 import asyncio
