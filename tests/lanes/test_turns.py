@@ -130,7 +130,7 @@ def test_a_small_batch_waits_for_no_large_one() -> None:
 
 
 def test_a_lane_that_is_closed_leaves_the_line() -> None:
-    """Its place would keep all others from reading."""
+    """Its place would keep all others from reading whole batches ahead."""
 
     async def live() -> None:
         world, seen = await backlog(), Seen()
@@ -144,6 +144,7 @@ def test_a_lane_that_is_closed_leaves_the_line() -> None:
             await lanes.close([number])
             await done(world, [other for other in range(LANES) if other != number])
         await world.end()
+        assert sum(messages == WHOLE for lane, messages in seen.batches if lane != number) >= LANES, seen.batches
 
     run(live())
 
@@ -163,5 +164,6 @@ def test_a_lane_that_cannot_go_on_leaves_the_line(number: int) -> None:
             lane._log.publish = lane._log.fence = fails  # type: ignore[method-assign,assignment]
             await done(world, [other for other in range(LANES) if other != number])
         await world.end()
+        assert sum(messages == WHOLE for lane, messages in seen.batches if lane != number) >= LANES, seen.batches
 
     run(live())
