@@ -40,7 +40,6 @@ from service.lanes.ports import Handed, Log, Store
 from service.lanes.preparing import Prepared, Preparer, Ready, Shared
 from service.lanes.progress import Offsets, Progress, check_within, offsets_of
 from service.lanes.sweep import Sweep
-from service.lanes.turns import Ahead
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +73,6 @@ class Lane:
         self._inbox = Inbox({}, shared.bounds, self._keep_shares)
         self._in_hand = InHand()
         self._awaits = False
-        self._ahead = Ahead(shared.turns, self._room.set)
         self._unreadable: Unreadable | None = None
         self._deleted: list[str] = []
         self._told_deleted: dict[str, int] = {}
@@ -146,7 +144,7 @@ class Lane:
             raise
         finally:
             self.state = "closed"
-            self._ahead.leave()
+            self._shared.turns.ahead.leave(self._room)
             metrics.UNREADABLE_BATCHES.labels(self.number).set(0)
             await self._sweep.stop()
             await self._log.discard()
@@ -197,7 +195,7 @@ class Lane:
             )
 
     def _clear(self) -> None:
-        self._ahead.leave()
+        self._shared.turns.ahead.leave(self._room)
         self._in_hand.drop(self._inbox.oldest_at)
         self._inbox = Inbox({}, self._shared.bounds, self._keep_shares)
         self._awaits = False
@@ -253,7 +251,10 @@ class Lane:
             self._wake.set()
 
     def _has_room(self) -> bool:
-        return self._awaits or ((not self._inbox.is_large or self._ahead.ask()) and not self._inbox.is_full)
+        if self._awaits:
+            return True
+        may_read = not self._inbox.is_large or self._shared.turns.ahead.ask(self._room)
+        return may_read and not self._inbox.is_full
 
     def _note_readable(self, handed: Handed) -> None:
         if self._unreadable is None:
@@ -325,7 +326,7 @@ class Lane:
 
     async def _prepare(self, batch: Batch, start: Progress) -> Prepared:
         self._in_hand.take(batch.messages)
-        self._ahead.leave()
+        self._shared.turns.ahead.leave(self._room)
         self._room.set()
         return await self._preparer.prepare(batch.messages, start, self._committed)
 

@@ -5,7 +5,6 @@ whose turn comes next reads a whole batch ahead. A small batch, which is soon do
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import NamedTuple
 
 SMALL_BATCH_MESSAGES = 1000
@@ -16,39 +15,38 @@ def is_large(messages: int) -> bool:
     return messages > SMALL_BATCH_MESSAGES
 
 
+class Line:
+    """Of lanes that want to read ahead, each by the event that wakes its reading. The first one may."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Event] = []
+
+    def ask(self, room: asyncio.Event) -> bool:
+        """Whether it may by now; otherwise it stands in line."""
+        if room not in self._waiting:
+            self._waiting.append(room)
+        return self._waiting[0] is room
+
+    def leave(self, room: asyncio.Event) -> None:
+        """Its batch was cut, or is no more."""
+        if room in self._waiting:
+            self._waiting.remove(room)
+            if self._waiting:
+                self._waiting[0].set()
+
+
 class Turns(NamedTuple):
     """What the lanes of a worker share. `ahead`: who wants to read ahead, in line; the locks: to prepare a batch."""
 
-    ahead: list["Ahead"]
+    ahead: Line
     small: asyncio.Lock
     large: asyncio.Lock
 
     @classmethod
     def of_a_worker(cls) -> "Turns":
         """Nobody has one."""
-        return cls([], asyncio.Lock(), asyncio.Lock())
+        return cls(Line(), asyncio.Lock(), asyncio.Lock())
 
     def to_prepare(self, messages: int) -> asyncio.Lock:
         """So many together."""
         return self.large if is_large(messages) else self.small
-
-
-class Ahead:
-    """A lane's place in the line of those who want to read ahead. `comes_first` is called when others have left."""
-
-    def __init__(self, turns: Turns, comes_first: Callable[[], None]) -> None:
-        self._line = turns.ahead
-        self._comes_first = comes_first
-
-    def ask(self) -> bool:
-        """Whether it may by now; otherwise it stands in line."""
-        if self not in self._line:
-            self._line.append(self)
-        return self._line[0] is self
-
-    def leave(self) -> None:
-        """The batch was cut, or is no more."""
-        if self in self._line:
-            self._line.remove(self)
-            if self._line:
-                self._line[0]._comes_first()  # noqa: SLF001

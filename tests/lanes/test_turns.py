@@ -136,11 +136,11 @@ def test_a_lane_that_is_closed_leaves_the_line() -> None:
         world, seen = await backlog(), Seen()
         lanes = world.members[0].lanes
         with seen.watch(world):
-            line = lanes._shared.turns.ahead
+            line = lanes._shared.turns.ahead._waiting
             async with asyncio.timeout(100):
                 while len(line) < LANES - 1:
                     await asyncio.sleep(0.1)
-            number = next(number for number, lane in lanes.by_number.items() if lane._ahead is line[1])
+            number = next(number for number, lane in lanes.by_number.items() if lane._room is line[1])
             await lanes.close([number])
             await done(world, [other for other in range(LANES) if other != number])
         await world.end()
