@@ -31,7 +31,7 @@ install: .venv/installed
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer with venv is needed, e.g. apt-get install python3 python3-venv'; exit 2; }
 	@$(PYTHON) -m venv .venv
 	@echo 'Installing into .venv ...'
-	@PIP_CONSTRAINT=deploy/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@PIP_CONSTRAINT=deploy/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --editable '.[test]'
 	@touch $@
 
 run: install
@@ -46,11 +46,11 @@ CORES := $(shell getconf _NPROCESSORS_ONLN)
 check: lint
 	$(BIN)/pytest -n $(CORES) -m 'not servers and not long and not full' --ignore=tests/faults --ignore=tests/simulation
 
-# One process more than cores: tests wait for servers. Faults are tested alone, because others' tests would suffer them.
+# Two processes for a core: tests wait for servers. Faults are tested by themselves, because others would suffer them.
 AMOUNT := $(if $(FULL),,-m 'not full')
 test: lint
-	$(BIN)/pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder $(AMOUNT) --ignore=tests/faults
-	$(BIN)/pytest $(AMOUNT) tests/faults
+	$(BIN)/pytest -n $$(($(CORES) * 2)) --dist loadfile --no-loadscope-reorder $(AMOUNT) --ignore=tests/faults
+	$(BIN)/pytest -n 2 --dist loadfile $(AMOUNT) tests/faults
 
 contracts-check: install
 	$(BIN)/python -m contracts.compatibility

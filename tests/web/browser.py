@@ -37,7 +37,9 @@ from tests.stack.wire import Wire
 File = FilePayload
 REQUIRED = "RATCHET_TEST_BROWSER"
 SCREENSHOTS = "RATCHET_TEST_SCREENSHOTS"
-HOW_TO = "no chromium on the path; apt-get install chromium"
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser")
+"""The first one takes two thirds of the time of the others."""
+HOW_TO = f"no {BROWSERS[0]} on the path; apt-get install {BROWSERS[0]}"
 SECRET = "signs the sessions of these tests"
 WAIT_MILLISECONDS = 30_000
 ALONE = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"]
@@ -45,7 +47,7 @@ ALONE = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy
 
 def chromium() -> str:
     """Where it is. Without one the test is skipped, or fails where a browser is required."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is not None:
         return found
     if os.environ.get(REQUIRED) == "1":
@@ -189,4 +191,5 @@ def shown(page: Page) -> str:
 
 def followed(page: Page) -> None:
     """Until the job that the page is about is done."""
+    page.wait_for_load_state()
     page.locator("#progress").wait_for(state="detached")

@@ -91,6 +91,7 @@ def page(console: Console) -> Iterator[Page]:
 
 def harmless(page: Page, *texts: str) -> None:
     """These are shown, as text; no element came of them."""
+    page.wait_for_load_state()
     shown, made, leads = page.evaluate(LOOK)
     assert [text for text in texts if " ".join(text.split()) not in " ".join(shown.split())] == []
     assert made == []

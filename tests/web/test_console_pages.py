@@ -70,6 +70,7 @@ def page(console: Console) -> Iterator[Page]:
 
 def look(page: Page, name: str) -> None:
     """Nothing is wrong with it in any mode."""
+    page.wait_for_load_state()
     found: list[str] = []
     for mode in MODES:
         page.emulate_media(color_scheme=mode.scheme)
