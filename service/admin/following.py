@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from contracts.topics import Topic
 from rules.values import Decision, StepChange
-from service.admin.impact import EFFECTS, Effects, Impact, tallied
+from service.admin.impact import EFFECTS, REFUSED, Effects, Impact, tallied
 from service.kafka.committed import dealt_with
 from service.lanes.deciding import whole_records
 from service.mongo.store import MongoStore
@@ -14,7 +14,6 @@ from service.settings import Settings
 
 PAGE = 100
 """A record may hold tens of thousands of facts."""
-REFUSED = "does not count: it is a dead letter, or the learner was erased"
 GAINS, LOSES, COMPLETES, WITHDRAWN, REMOVED, CERTIFIED, REVOKED = EFFECTS
 Progress = Callable[[int], None]
 

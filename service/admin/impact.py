@@ -5,7 +5,8 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +14,15 @@ from contracts.fields import course_key_of, split_key
 from contracts.topics import Topic
 from rules.values import Record
 from service.admin.files.cells import harmless
-from service.lanes.batch import Clock
+from service.lanes.batch import Clock, Decided
 from service.lanes.deciding import decide_records
-from service.lanes.ports import Received
+from service.lanes.ports import Received, StoredRecord
 from service.lanes.translate import HeardFact, read
 from service.mongo.store import MongoStore
+from service.settings import Settings
 
 BATCH = 500
+MICROSECONDS = 1_000_000
 NAMED = 20
 """So many of each effect are named in the report; the file names all."""
 EFFECTS = (
@@ -31,8 +34,10 @@ EFFECTS = (
     "gets a certificate",
     "loses the certificate",
 )
+REFUSED = "does not count: it is a dead letter, or the learner was erased"
+"""What becomes of a message that its record will not know."""
 Tell = Callable[[Sequence[int], Sequence[str]], None]
-"""Is told of each record which lines are about it, and what becomes of it."""
+"""Is told which lines count for a record, and what becomes of it; and which do not count."""
 Kept = Iterator[tuple[str, int, bytes]]
 """Record's key, line, message; all of a record together."""
 
@@ -43,6 +48,15 @@ class Effects(NamedTuple):
     counts: Mapping[str, int]
     named: Mapping[str, Sequence[str]]
     records: int
+
+
+class Outcome(NamedTuple):
+    """What becomes of one record. `refused`: lines of messages that do not count."""
+
+    key: str
+    lines: Sequence[int]
+    effects: Sequence[str]
+    refused: Sequence[int]
 
 
 class Impact(NamedTuple):
@@ -104,46 +118,52 @@ def effects_on(before: Record, after: Record) -> list[str]:
 
 
 async def impact_of(
-    store: MongoStore, topic: Topic, kept: Kept, impact: Impact, tell: Tell = lambda *_: None
+    settings: Settings, store: MongoStore, topic: Topic, kept: Kept, impact: Impact, tell: Tell = lambda *_: None
 ) -> Effects:
     """Decide record by record. Memory holds a few hundred records at a time."""
     records = 0
     with tallied(impact, with_lines=True) as tally:
-        async for key, lines, effects in _decided(store, topic, kept):
+        async for outcome in _decided(settings, store, topic, kept):
             records += 1
-            tally.add(key, effects, lines)
-            tell(lines, effects)
+            tally.add(outcome.key, outcome.effects, outcome.lines)
+            tell(outcome.lines, outcome.effects)
+            tell(outcome.refused, [REFUSED])
     return Effects(tally.counts, tally.named, records)
 
 
-async def _decided(store: MongoStore, topic: Topic, kept: Kept) -> AsyncIterator[tuple[str, list[int], list[str]]]:
-    batch: list[tuple[str, list[tuple[int, bytes]]]] = []
-    for key, group in groupby(kept, lambda one: one[0]):
-        batch.append((key, [(line, value) for _, line, value in group]))
-        if len(batch) == BATCH:
-            for decided in await _decide_batch(store, topic, batch):
-                yield decided
-            batch = []
-    for decided in await _decide_batch(store, topic, batch):
-        yield decided
+async def _decided(settings: Settings, store: MongoStore, topic: Topic, kept: Kept) -> AsyncIterator[Outcome]:
+    groups = (
+        (key, [_heard(topic, line, value) for _, line, value in group]) for key, group in groupby(kept, itemgetter(0))
+    )
+    while batch := dict(islice(groups, BATCH)):
+        for outcome in await _decide_batch(settings, store, batch):
+            yield outcome
 
 
 async def _decide_batch(
-    store: MongoStore, topic: Topic, batch: Sequence[tuple[str, Sequence[tuple[int, bytes]]]]
-) -> list[tuple[str, list[int], list[str]]]:
-    heard = {key: [_heard(topic, line, value) for line, value in said] for key, said in batch}
+    settings: Settings, store: MongoStore, heard: Mapping[str, Sequence[tuple[Received, HeardFact]]]
+) -> list[Outcome]:
     records = await store.records.load(heard)
     courses = await store.courses.load_all({course_key_of(key) for key in heard})
-    now = int(time.time() * 1_000_000)
-    decided = await decide_records(store, heard, records, courses, Clock(now, now), {})
+    erased = await store.records.erased([key for key in heard if key not in records])
+    due = {key: said for key, said in heard.items() if key not in erased}
+    now = int(time.time() * MICROSECONDS)
+    clock = Clock(now, now + settings.future_tolerance_seconds * MICROSECONDS)
+    decided = await decide_records(store, due, records, courses, clock, {})
     return [
-        (
-            key,
-            [line for line, _ in said],
-            effects_on(records[key].record if key in records else Record(), decided[key].stored.record),
-        )
-        for key, said in batch
+        _outcome(key, [received.offset for received, _ in said], records.get(key), decided.get(key))
+        for key, said in heard.items()
     ]
+
+
+def _outcome(key: str, lines: Sequence[int], stored: StoredRecord | None, decided: Decided | None) -> Outcome:
+    """`decided`: None for an erased learner's."""
+    if decided is None:
+        return Outcome(key, lines, [], lines)
+    before = Record() if stored is None else stored.record
+    return Outcome(
+        key, lines, effects_on(before, decided.stored.record), [received.offset for received, _ in decided.letters]
+    )
 
 
 def _heard(topic: Topic, line: int, value: bytes) -> tuple[Received, HeardFact]:

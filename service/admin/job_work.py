@@ -83,7 +83,7 @@ async def _upload(settings: Settings, store: MongoStore, job: Job, files: Files,
             impacts = path.with_name(f"{path.name}.impact.csv")
             now = spelled(job.created_at)
             if job.dry_run:
-                report = await preview(store, file, impacts, now, watched.advance)
+                report = await preview(settings, store, file, impacts, now, watched.advance)
             else:
                 report = await upload(settings, store, file, now, watched.advance, wait=watched.remain)
             row_count = await _keep_rows(store, job.id, _rows(result_path(file.sheet), file), watched)
@@ -208,13 +208,13 @@ async def _reassign(settings: Settings, store: MongoStore, job: Job, watched: Wa
             named = ", ".join(report["unknown"])
             raise FixConfiguration(f"learners: {len(unknown)} have no record in the course: {named}")
         if job.dry_run:
-            return await _looked(reassignment, report)
+            return await _looked(settings, reassignment, report)
         return await _sent(settings, reassignment, report, watched)
 
 
-async def _looked(reassignment: Reassignment, report: dict[str, Any]) -> Done:
+async def _looked(settings: Settings, reassignment: Reassignment, report: dict[str, Any]) -> Done:
     with arrived("impact.csv", b"") as impacts:
-        effects = await reassignment.look(impacts)
+        effects = await reassignment.look(settings, impacts)
         report["effects"] = {"records": effects.records, **effects.counts}
         report["named"] = dict(effects.named)
         return Done(report, {"impact": impacts.read_bytes()})

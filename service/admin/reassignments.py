@@ -156,9 +156,9 @@ class Reassignment:
             found += [key for key in batch if key not in known]
         return found
 
-    async def look(self, impacts: Path) -> Effects:
+    async def look(self, settings: Settings, impacts: Path) -> Effects:
         """What becomes of each record, by the real rules on the records as they stand."""
-        return await impact_of(self._store, self._topic, self._plan.messages(), Impact(impacts))
+        return await impact_of(settings, self._store, self._topic, self._plan.messages(), Impact(impacts))
 
     async def send(self, settings: Settings, progress: Progress) -> int:
         """Send all messages. What an interrupted command has sent counts once."""

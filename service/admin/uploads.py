@@ -183,13 +183,15 @@ async def upload(
     return Report(verdicts, sent, effects, known, refused=refused, warnings=warnings)
 
 
-async def preview(store: MongoStore, file: Upload, impacts: Path, now: str, progress: Progress) -> Report:
+async def preview(
+    settings: Settings, store: MongoStore, file: Upload, impacts: Path, now: str, progress: Progress
+) -> Report:
     """Decide what is accepted by the real rules on the records as they stand. Nothing is sent or stored."""
     before = await store.uploads.find(file.upload_id)
     started_at = now if before is None else before.started_at
     with noting() as noted:
         verdicts, warnings = await _judged(store, file, noted, started_at, before is not None, progress)
-        effects = await _expected(store, file, noted, impacts)
+        effects = await _expected(settings, store, file, noted, impacts)
         write_results(file.sheet, ADDED, _results(noted))
         there = await newcomers(store, (key for key, _, _ in noted.by_record()))
     return Report(verdicts, 0, effects, None if before is None else before.started_at, there, warnings=warnings)
@@ -226,13 +228,13 @@ def _keep(noted: Noted, judged: Iterable[Judged]) -> None:
             noted.keep(one.row.line, one.said)
 
 
-async def _expected(store: MongoStore, file: Upload, noted: Noted, impacts: Path) -> Effects:
+async def _expected(settings: Settings, store: MongoStore, file: Upload, noted: Noted, impacts: Path) -> Effects:
     """By the real rules, on the records as they stand."""
 
     def tell(lines: Sequence[int], effects: Sequence[str]) -> None:
         noted.effect(lines, "; ".join(effects) or NOTHING)
 
-    return await impact_of(store, file.how.kind.topic, noted.by_record(), Impact(impacts), tell)
+    return await impact_of(settings, store, file.how.kind.topic, noted.by_record(), Impact(impacts), tell)
 
 
 async def _send(settings: Settings, store: MongoStore, file: Upload, noted: Noted, through: int) -> int:

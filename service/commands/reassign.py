@@ -93,7 +93,7 @@ def reassign(
                 _tell_without(reassignment, undo)
             elif not allow_unknown:
                 _refuse_unknown(await reassignment.unknown(), tenant, course)
-            effects = await reassignment.look(impacts)
+            effects = await reassignment.look(settings, impacts)
             if dry_run:
                 return effects, Sent(0)
             _confirm(effects, most, yes)

@@ -301,7 +301,9 @@ def _upload(
                 with progress_bar() as bar:
                     task = bar.add_task("rows", total=found.row_count)
                     if dry_run:
-                        return await preview(store, found, impacts, now(), lambda rows: bar.advance(task, rows))
+                        return await preview(
+                            settings, store, found, impacts, now(), lambda rows: bar.advance(task, rows)
+                        )
                     waiting = watched(bar, "messages") if wait else None
                     return await upload(
                         settings, store, found, now(), lambda rows: bar.advance(task, rows), wait=waiting

@@ -122,7 +122,8 @@ async def decide_records(
 ) -> dict[str, Decided]:
     """Every record that was heard of, decided; `records` are those stored, kept up to date.
 
-    Raises WaitAndRetry; TooMuchAtOnce, where each of many facts has a long history counted again.
+    Raises WaitAndRetry; TooMuchAtOnce, where each of many facts has a long history counted again. Without
+    `facts_in_record` all stay in the record, which is not to be stored, and nothing is too much.
     `waiting`: courses under whose newest version no record is decided again.
     """
     histories = await _histories(store, records, _new_facts(heard, records))
@@ -140,7 +141,8 @@ async def decide_records(
         try:
             decide_one(key, histories.get(key, NOT_ASKED))
         except HistoryNeeded:
-            if len(heard[key]) > 1 and len(heard[key]) * records[key].record.decided > RECOUNTED_FACTS:
+            counted = len(heard[key]) * records[key].record.decided
+            if facts_in_record is not None and len(heard[key]) > 1 and counted > RECOUNTED_FACTS:
                 raise TooMuchAtOnce from None
             needing.append(key)
     for some in _few(needing, records):

@@ -14,6 +14,7 @@ import pytest
 from openpyxl import Workbook, load_workbook
 from pymongo import MongoClient
 
+from contracts.fields import format_timestamp
 from tests.commands.test_commands import DEFINITION
 from tests.stack.service import RATCHET, World
 from tests.stack.wire import Wire
@@ -182,6 +183,33 @@ async def test_a_dry_run_tells_what_would_become_of_whom(world: World, wire: Wir
     assert impact[1] == ["acme", "l-1", "c-1", "2", "loses the step; keeps the course, its evidence withdrawn"]
     assert impact[4] == ["acme", "l-4", "c-1", "5", "nothing"]
     assert sorted(await wire.read("attendance-changed")) == before, "nothing is sent"
+    assert await asyncio.to_thread(serving.stop) == 0
+
+
+async def test_a_dry_run_tells_which_rows_will_not_count(world: World, wire: Wire, tmp_path: Path) -> None:
+    """As it comes to be once they are sent: of an erased learner, from the future, and only a little ahead."""
+    serving = world.serve().wait_until_ready()
+    await wire.send([("course-defined", EVENTS)])
+    await wire.settled()
+    file = tmp_path / "march.csv"
+    file.write_text("tenant,learner,course,event,minutes\nacme,l-1,c-1,e1,60\n")
+    world.run("upload", "attendance", str(file), "--wait")
+    world.run("learner", "erase", "acme", "l-1", "--yes")
+    soon = format_timestamp(int((time.time() + 120) * 1_000_000))
+    file.write_text(
+        "tenant,learner,course,event,minutes,changed at\nacme,l-1,c-1,e1,60,2026-03-01T00:00:00Z\n"
+        f"acme,l-2,c-1,e1,60,2199-01-01T00:00:00Z\nacme,l-3,c-1,e1,60,{soon}\n"
+    )
+    effects = {"records": 3, "gains the step": 1, "gains the course": 1, "gets a certificate": 1}
+    told = json.loads(world.run("upload", "attendance", str(file), "--dry-run", "--json").stdout)
+    assert (told["verdicts"], told["effects"]) == ({"accepted": 3}, effects)
+    expected = file.with_name("march.csv.result.csv").read_text()
+    refused = ["accepted", "", "does not count: it is a dead letter, or the learner was erased"]
+    gains = ["accepted", "", "gains the step; gains the course; gets a certificate"]
+    assert [row[-3:] for row in csv.reader(expected.splitlines()[1:])] == [refused, refused, gains]
+    told = json.loads(world.run("upload", "attendance", str(file), "--wait", "--json", check=False).stdout)
+    assert (told["refused"], told["effects"]) == (2, effects)
+    assert file.with_name("march.csv.result.csv").read_text() == expected
     assert await asyncio.to_thread(serving.stop) == 0
 
 

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from contracts.topics import ATTENDANCE_CHANGED, REEVALUATION_REQUESTED
 from service.lanes import deciding
-from service.lanes.batch import Clock, Decided, decide_record
-from service.lanes.deciding import decide_and_store, whole_records
+from service.lanes.batch import Clock, Decided, decide_record, sort_out
+from service.lanes.deciding import TooMuchAtOnce, decide_and_store, decide_records, whole_records
 from service.lanes.ports import Place, Received, StoredRecord
 from service.lanes.sweep import request
 from service.lanes.translate import HeardFact, translate
@@ -154,6 +154,21 @@ async def test_without_that_care_it_would_be_counted_for_all_of_them() -> None:
     assert together == [20]
     assert stored.record.standing == few[0].record.standing
     assert stored.record.facts == few[0].record.facts
+
+
+async def test_what_is_not_to_be_stored_is_decided_whole() -> None:
+    """A dry run has no halves: what it decides of a record is kept nowhere."""
+    store = MemoryStore()
+    events = [{"step_id": event, "kind": "event", "scheduled_minutes": 60} for event in ("e1", "e2")]
+    await prepared([definition(steps=events), *facts(20, 40)], store)
+    await prepared(facts(60, 40), store)
+    records, courses = await store.records.load([RECORD]), await store.courses.load(["acme/c-1"])
+    heard = sort_out((message, translate(message, lambda _: 0)) for message in facts(0, 20, "e2")).records
+    with patch.object(deciding, "RECOUNTED_FACTS", 500):
+        with pytest.raises(TooMuchAtOnce):
+            await decide_records(store, heard, records, courses, LATER, {}, facts_in_record=16)
+        decided = await decide_records(store, heard, records, courses, LATER, {})
+    assert decided[RECORD].stored.record.decided == 100
 
 
 async def requests_for_what_was_in_flight() -> list[bytes | None]:

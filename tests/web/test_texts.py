@@ -18,9 +18,10 @@ from rules.render import cells
 from rules.tables import SHIPPED
 from service.admin import rows
 from service.admin.courses import PERCENT, Reevaluation
-from service.admin.impact import EFFECTS
+from service.admin.impact import EFFECTS, REFUSED
 from service.admin.kinds import KINDS
 from service.admin.lag import Status
+from service.admin.uploads import NOTHING
 from service.mongo.jobs import State
 from service.web import console
 from service.web.access import Caller
@@ -61,7 +62,7 @@ def said(hint: Any, *more: str) -> set[str]:
 BUILT: Mapping[str, Collection[str]] = {
     "language": LANGUAGES,
     "verdict": said(rows.Verdict),
-    "effect": {*EFFECTS, PERCENT, "nothing"},
+    "effect": {*EFFECTS, PERCENT, "nothing", NOTHING, REFUSED},
     "reason": said(DeadLetterHeaders.model_fields["reason"].annotation),
     "lane_status": said(Status),
     "state": said(State),
