@@ -50,7 +50,7 @@ check: lint
 AMOUNT := $(if $(FULL),,-m 'not full')
 test: lint
 	$(BIN)/pytest -n $$(($(CORES) * 2)) --dist loadfile --no-loadscope-reorder $(AMOUNT) --ignore=tests/faults
-	$(BIN)/pytest -n 2 --dist loadfile $(AMOUNT) tests/faults
+	$(BIN)/pytest -n 2 --dist worksteal $(AMOUNT) tests/faults
 
 contracts-check: install
 	$(BIN)/python -m contracts.compatibility

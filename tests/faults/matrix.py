@@ -9,7 +9,6 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -62,7 +61,7 @@ def main() -> int:
     parser.add_argument("--profile", choices=PROFILES, default="full")
     parser.add_argument("--only", action="append", metavar="CASE", help="part of a case's name; may be given again")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the results there; with --only, rows of others stay"
+        "--json", type=Path, metavar="FILE", help="write there, case by case; with --only, rows of others stay"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     arguments = parser.parse_args()
@@ -72,7 +71,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that no server stays behind
     profile = PROFILES[arguments.profile]
-    rows: list[Row] = []
+    rows = _earlier(arguments.json) if arguments.only else []
     cluster: Cluster | None = None
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -80,8 +79,11 @@ def main() -> int:
             about = machine(cluster)
             for case in chosen:
                 console.print(f"{datetime.now(UTC):%H:%M:%S} {case.name} ...")
-                rows.append(asyncio.run(run_case(cluster, Path(folder), case, profile)))
-                _tell(rows[-1])
+                row = asyncio.run(run_case(cluster, Path(folder), case, profile))
+                _tell(row)
+                rows = _with(rows, row)
+                if arguments.json:
+                    arguments.json.write_text(json.dumps({"about": about, "rows": [one._asdict() for one in rows]}))
         except NotAvailable as error:
             console.print(str(error), markup=False)
             return 2
@@ -89,19 +91,22 @@ def main() -> int:
             if cluster is not None:
                 cluster.stop()  # all at once: one after the other they would wait for each other
             stop_all()
-    if arguments.only and arguments.json and arguments.json.exists():
-        rows = _beside(json.loads(arguments.json.read_text())["rows"], rows)
     console.print(table(rows))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"about": about, "rows": [row._asdict() for row in rows]}, indent=2))
     if arguments.markdown:
         arguments.markdown.write_text(markdown(rows, profile, about))
     return 0 if all(row.is_good for row in rows) else 1
 
 
-def _beside(earlier: list[dict[str, Any]], rows: list[Row]) -> list[Row]:
-    """What was run again takes the place of what it said before."""
-    known = {row["fault"]: Row(**row) for row in earlier} | {row.fault: row for row in rows}
+def _earlier(kept: Path | None) -> list[Row]:
+    """What other runs have written there."""
+    if kept is None or not kept.exists():
+        return []
+    return [Row(**row) for row in json.loads(kept.read_text())["rows"]]
+
+
+def _with(rows: list[Row], row: Row) -> list[Row]:
+    """In the order of the cases; what was run again takes the place of what it said before."""
+    known = {one.fault: one for one in (*rows, row)}
     return [known[case.name] for case in CASES if case.name in known]
 
 
