@@ -28,19 +28,21 @@ class Sentence(NamedTuple):
 
 
 def translated(language: str, text: str) -> str | None:
-    """In this language; None where a part of it is not in the catalogue."""
-    return _translated(_sentences(language), text, PARTS)
+    """In this language; None where a part of it is not in the catalogue.
 
-
-def _translated(sentences: tuple[Sentence, ...], text: str, parts: int) -> str | None:
-    whole = _one(sentences, text)
-    if whole is not None or parts <= 1:
-        return whole
-    for at in [found.start() for found in re.finditer("; ", text)][:PARTS]:
-        first, rest = _one(sentences, text[:at]), text[at + 2 :]
-        if first is not None and (others := _translated(sentences, rest, parts - 1)) is not None:
-            return f"{first}; {others}"
-    return None
+    Part by part where each is known: what varies at the end of a sentence would be taken to include the others.
+    """
+    sentences, parts = _sentences(language), text.split("; ", PARTS - 1)
+    rests: list[list[str] | None] = [[]]
+    """What follows, from each part on."""
+    for begin in reversed(range(len(parts))):
+        told = (
+            [first, *rest]
+            for count, rest in enumerate(rests, 1)
+            if rest is not None and (first := _one(sentences, "; ".join(parts[begin : begin + count]))) is not None
+        )
+        rests.insert(0, next(told, None))
+    return None if rests[0] is None else "; ".join(rests[0])
 
 
 def _one(sentences: tuple[Sentence, ...], text: str) -> str | None:
