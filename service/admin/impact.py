@@ -22,7 +22,6 @@ from service.mongo.store import MongoStore
 from service.settings import Settings
 
 BATCH = 500
-MICROSECONDS = 1_000_000
 NAMED = 20
 """So many of each effect are named in the report; the file names all."""
 EFFECTS = (
@@ -147,8 +146,7 @@ async def _decide_batch(
     courses = await store.courses.load_all({course_key_of(key) for key in heard})
     erased = await store.records.erased([key for key in heard if key not in records])
     due = {key: said for key, said in heard.items() if key not in erased}
-    now = int(time.time() * MICROSECONDS)
-    clock = Clock(now, now + settings.future_tolerance_seconds * MICROSECONDS)
+    clock = Clock.at(int(time.time() * 1_000_000), settings.future_tolerance_seconds)
     decided = await decide_records(store, due, records, courses, clock, {})
     return [
         _outcome(key, [received.offset for received, _ in said], records.get(key), decided.get(key))

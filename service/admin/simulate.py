@@ -26,7 +26,7 @@ class Simulation:
     def __init__(self, future_tolerance_seconds: int = 300) -> None:
         self._records: dict[str, StoredRecord] = {}
         self._courses: dict[str, StoredCourse] = {}
-        self._tolerance = future_tolerance_seconds * 1_000_000
+        self._tolerance_seconds = future_tolerance_seconds
         self._now: Instant | None = None
 
     def lines(self, lines: Iterable[bytes]) -> Iterator[Line]:
@@ -59,7 +59,7 @@ class Simulation:
 
     def _clock(self) -> Clock:
         now = int(time.time() * 1_000_000) if self._now is None else self._now
-        return Clock(now, now + self._tolerance)
+        return Clock.at(now, self._tolerance_seconds)
 
     def _define(self, received: Received, item: HeardDefinition) -> Iterator[Line]:
         before = self._courses.get(item.key) or StoredCourse(item.key, 0, 0)

@@ -6,7 +6,7 @@ stands in the wrong partition goes on as it was (`forwarding`).
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from msgspec.structs import replace
 
@@ -87,6 +87,11 @@ class Clock(NamedTuple):
 
     now: Instant
     future: Instant
+
+    @classmethod
+    def at(cls, now: Instant, future_tolerance_seconds: int) -> Self:
+        """Senders' clocks may be so far ahead."""
+        return cls(now, now + future_tolerance_seconds * 1_000_000)
 
 
 def by_key(messages: Iterable[Received]) -> dict[bytes | None, list[Received]]:

@@ -309,7 +309,7 @@ class Preparer:
 
     def _now(self) -> Clock:
         now = int(self._shared.clock() * MICROSECONDS)
-        return Clock(now, now + self._shared.bounds.future_tolerance_seconds * MICROSECONDS)
+        return Clock.at(now, self._shared.bounds.future_tolerance_seconds)
 
     async def _decided_under_old_definitions(self, records: Mapping[str, StoredRecord]) -> list[Outbound]:
         """A definition that came while the batch was in flight has not seen its records: ask to decide them again."""

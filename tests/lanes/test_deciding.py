@@ -119,12 +119,18 @@ async def test_without_that_care_it_would_count_twice() -> None:
         assert await version_after_a_request_that_was_read_twice() == 2
 
 
-async def late_facts_counted(at_once: int) -> tuple[StoredRecord, list[int]]:
-    """The record after twenty facts from before all others, and how many facts its whole history was counted with."""
-    store, together = MemoryStore(), []
+async def long_history() -> MemoryStore:
+    """A record of eighty facts, most of which have moved away; none is about the event e2."""
+    store = MemoryStore()
     events = [{"step_id": event, "kind": "event", "scheduled_minutes": 60} for event in ("e1", "e2")]
     await prepared([definition(steps=events), *facts(20, 40)], store)
     await prepared(facts(60, 40), store)
+    return store
+
+
+async def late_facts_counted(at_once: int) -> tuple[StoredRecord, list[int]]:
+    """The record after twenty facts from before all others, and how many facts its whole history was counted with."""
+    store, together = await long_history(), list[int]()
 
     def watch(stored: StoredRecord, heard: Sequence[Any], *rest: Any) -> Decided:
         decided = decide_record(stored, heard, *rest)
@@ -158,10 +164,7 @@ async def test_without_that_care_it_would_be_counted_for_all_of_them() -> None:
 
 async def test_what_is_not_to_be_stored_is_decided_whole() -> None:
     """A dry run has no halves: what it decides of a record is kept nowhere."""
-    store = MemoryStore()
-    events = [{"step_id": event, "kind": "event", "scheduled_minutes": 60} for event in ("e1", "e2")]
-    await prepared([definition(steps=events), *facts(20, 40)], store)
-    await prepared(facts(60, 40), store)
+    store = await long_history()
     records, courses = await store.records.load([RECORD]), await store.courses.load(["acme/c-1"])
     heard = sort_out((message, translate(message, lambda _: 0)) for message in facts(0, 20, "e2")).records
     with patch.object(deciding, "RECOUNTED_FACTS", 500):

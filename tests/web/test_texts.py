@@ -62,7 +62,7 @@ def said(hint: Any, *more: str) -> set[str]:
 BUILT: Mapping[str, Collection[str]] = {
     "language": LANGUAGES,
     "verdict": said(rows.Verdict),
-    "effect": {*EFFECTS, PERCENT, "nothing", NOTHING, REFUSED},
+    "effect": {*EFFECTS, PERCENT, NOTHING, REFUSED},
     "reason": said(DeadLetterHeaders.model_fields["reason"].annotation),
     "lane_status": said(Status),
     "state": said(State),
